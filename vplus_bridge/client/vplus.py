@@ -1,0 +1,190 @@
+"""The client: one method for each thing that can be asked of vPlus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from vplus_bridge.client import decoding
+from vplus_bridge.client.decoding import Shape
+from vplus_bridge.client.errors import VplusError
+from vplus_bridge.client.paging import Listing
+from vplus_bridge.client.records import (
+    BackupRecord,
+    DestinationRecord,
+    InfrastructureRecord,
+    PolicyRecord,
+    ProjectRecord,
+    SessionInfo,
+    TaskRecord,
+    VirtualMachineRecord,
+)
+from vplus_bridge.client.session import Params, Reader, ServerClock, SessionKeeper, note_call
+from vplus_bridge.client.transport import Deadline, Endpoint, ReadDoor, TlsPolicy, connection_class, path_segment
+from vplus_bridge.client.wire import WireObject
+from vplus_bridge.client.writing import WriteChannel
+
+W = TypeVar("W", bound=WireObject)
+T = TypeVar("T")
+
+
+class VplusClient:
+    """Talks to one vPlus with one account. Thread-safe; one per process is meant.
+
+    Making one calls nobody. Reads share pooled connections and one session, and raise VplusError. Filters of
+    listings are asked for and never relied upon: a server may ignore them, so the caller filters again
+    (vplus-api.md 4.1). `sleep` is what waits between the tries of a read.
+
+    Raises OSError (ssl.SSLError) when `ca_bundle` is missing or holds no certificate.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._endpoint = endpoint
+        self._connection = connection_class(endpoint, TlsPolicy(endpoint))
+        self._door = ReadDoor(endpoint, self._connection)
+        self._clock = ServerClock()
+        self._keeper = SessionKeeper(endpoint, self._door, self._clock)
+        self._reader = Reader(endpoint, self._door, self._keeper, self._clock, sleep)
+
+    def __repr__(self) -> str:
+        return "<VplusClient>"
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """vPlus's clock minus ours in ms, from the last answers' `Date` (to half a second); None before the first."""
+        return self._clock.offset_ms
+
+    # Session
+
+    def sign_in(self) -> SessionInfo:
+        """Sign in afresh.
+
+        Raises AuthFailed (at once and without a call for a while after a refusal), Unavailable, TlsFailed,
+        BadAnswer and what else a status stands for.
+        """
+        return self._keeper.fresh().info
+
+    def ensure_session(self) -> None:
+        """Sign in when there is no session, or the last one was rejected. Raises as `sign_in`."""
+        self._keeper.current()
+
+    def sign_out(self) -> None:
+        """End the session, also at the server if it can be reached, and close idle connections. Never raises."""
+        signed_in = self._keeper.take()
+        if signed_in is not None:
+            started = time.monotonic()
+            status, problem = None, None
+            try:
+                deadline = Deadline(self._endpoint.read_total_seconds)
+                status = self._door.call(signed_in.http, "POST", "/session/logout", deadline=deadline).status
+            except VplusError as error:
+                problem = error.user_message  # the server's idle timeout will end the session
+            note_call("POST", "/session/logout", status, time.monotonic() - started, problem)
+        self._door.close()
+
+    # Listings
+
+    def virtual_machines(self) -> Listing[VirtualMachineRecord]:
+        """Every VM vPlus knows, also those that no longer exist (vplus-api.md 2.1)."""
+        return self._listing(decoding.VIRTUAL_MACHINE, "/virtual-machines", [("orderBy", "name"), ("direction", "asc")])
+
+    def tasks(
+        self,
+        *,
+        state: str | None = None,
+        vm_guid: str | None = None,
+        type: str | None = None,
+        backup_guid: str | None = None,
+    ) -> Listing[TaskRecord]:
+        """Tasks, with filters that a server may ignore (vplus-api.md 2.2.1).
+
+        Both spellings of the VM's parameter are sent (vplus-api.md 4.13).
+        """
+        params: Params = []
+        if vm_guid is not None:
+            params += [("protectedEntity", vm_guid), ("protected-entity", vm_guid)]
+        wanted = (("state", state), ("type", type), ("backup", backup_guid))
+        params += [(name, value) for name, value in wanted if value is not None]
+        return self._listing(decoding.TASK, "/tasks", params)
+
+    def backups(self, vm_guid: str) -> Listing[BackupRecord]:
+        """One VM's backups in every status (vplus-api.md 2.3); check `vm_guid` of each where it is given."""
+        return self._listing(decoding.BACKUP, "/backups", [("protected-entity", vm_guid)])
+
+    def backup_destinations(self) -> Listing[DestinationRecord]:
+        """Every backup destination (vplus-api.md 2.9)."""
+        return self._listing(decoding.DESTINATION, "/backup-destinations")
+
+    def projects(self) -> Listing[ProjectRecord]:
+        """Projects of the platforms; the account may lack the right: Forbidden, NotFound (vplus-api.md 2.10)."""
+        return self._listing(decoding.PROJECT, "/projects")
+
+    def hypervisors(self) -> Listing[InfrastructureRecord]:
+        """Hypervisors (vplus-api.md 2.10)."""
+        return self._listing(decoding.INFRASTRUCTURE, "/hypervisors")
+
+    def hypervisor_managers(self) -> Listing[InfrastructureRecord]:
+        """Hypervisor managers (vplus-api.md 2.10)."""
+        return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-managers")
+
+    def hypervisor_clusters(self, manager_guid: str | None = None) -> Listing[InfrastructureRecord]:
+        """Clusters, of one manager where the server heeds it (vplus-api.md 2.10)."""
+        return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-clusters", _of_manager(manager_guid))
+
+    def hypervisor_storages(self, manager_guid: str | None = None) -> Listing[InfrastructureRecord]:
+        """Storages, of one manager where the server heeds it (vplus-api.md 2.10)."""
+        return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-storages", _of_manager(manager_guid))
+
+    def policies(self) -> Listing[PolicyRecord]:
+        """VM backup policies in brief; members and rules are in the detail (vplus-api.md 2.8)."""
+        return self._listing(decoding.POLICY, "/policies/vm-backup")
+
+    # Single objects
+
+    def virtual_machine(self, guid: str) -> VirtualMachineRecord:
+        """One VM. Raises NotFound and the other read errors."""
+        return self._one(decoding.VIRTUAL_MACHINE, "/virtual-machines", guid)
+
+    def task(self, guid: str) -> TaskRecord:
+        """One task. Raises NotFound, also when vPlus has cleared it away (vplus-api.md 3.1)."""
+        return self._one(decoding.TASK, "/tasks", guid)
+
+    def policy(self, guid: str) -> PolicyRecord:
+        """One policy with its VMs and rules. Raises NotFound and the other read errors."""
+        return self._one(decoding.POLICY, "/policies/vm-backup", guid)
+
+    # Writes
+
+    def open_write(self) -> WriteChannel:
+        """A fresh connection, ready to carry one write with the session's cookies.
+
+        Nothing that changes vPlus has been sent when it returns. Raises the read errors.
+        """
+        signed_in = self._keeper.current()
+        return WriteChannel(
+            self._endpoint,
+            self._connection,
+            signed_in.cookie_header(self._endpoint.url),
+            self._clock,
+            lambda: self._keeper.reject(signed_in),
+        )
+
+    def _listing(self, shape: Shape[W, T], path: str, params: Params | None = None) -> Listing[T]:
+        return Listing(
+            self._reader,
+            shape,
+            path,
+            params,
+            page_size=self._endpoint.page_size,
+            page_cap=self._endpoint.page_cap,
+            seconds=self._endpoint.listing_total_seconds,
+        )
+
+    def _one(self, shape: Shape[W, T], path: str, guid: str) -> T:
+        answer = self._reader.get(f"{path}/{path_segment(guid)}", f"{path}/{{guid}}")
+        return shape.one(answer.content)
+
+
+def _of_manager(guid: str | None) -> Params:
+    return [] if guid is None else [("hypervisor-manager", guid)]
