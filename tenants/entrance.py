@@ -1,0 +1,134 @@
+"""What is known before a tenant is: who signed in, whose token this is, where they belong. The one reader of Person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from tenants import tokens
+from tenants.models.grant import Grant
+from tenants.models.membership import Membership
+from tenants.models.person import Person as PersonRow
+from tenants.models.tenant import Tenant
+from tenants.models.token import Token as TokenRow
+from tenants.rights import Actor, Person, ProviderActor, Token
+from tenants.scope import every_tenant, in_tenant
+
+SEEN_AFTER_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tenant that a person belongs to, for the switcher and the chooser."""
+
+    slug: str
+    name: str
+    role: str
+
+
+def member_of(person: PersonRow, slug: str, *, address: str | None = None) -> Actor | None:
+    """Return the person as a member of the tenant with this slug, or None: no such tenant, or not theirs."""
+    with every_tenant("entrance: membership of the person who asks"):
+        membership = Membership.objects.select_related("tenant").filter(person_id=person.pk, tenant__slug=slug).first()
+    return _actor(person, membership, None, address) if membership else None
+
+
+def places_of(person_id: UUID) -> Sequence[Place]:
+    """Return the tenants of a person, by name."""
+    with every_tenant("entrance: tenants of the person who asks"):
+        rows = Membership.objects.filter(person_id=person_id).order_by("tenant__name", "tenant__slug")
+        return [Place(*row) for row in rows.values_list("tenant__slug", "tenant__name", "role")]
+
+
+def provider_of(person: PersonRow, *, address: str | None = None) -> ProviderActor | None:
+    """Return the person as one of the provider's, or None."""
+    if not person.provider_role:
+        return None
+    return ProviderActor(_as_person(person), person.provider_role, None, address)
+
+
+def bearer_of(text: str, *, address: str | None = None) -> Actor | ProviderActor | None:
+    """Return who a token speaks for, or None where it is unknown, expired, revoked, or its owner is gone."""
+    now = timezone.now()
+    with every_tenant("entrance: the token that was shown"):
+        row = TokenRow.objects.select_related("person").filter(digest=tokens.digest_of(text), revoked_at=None).first()
+        if row is None or (row.expires_at and row.expires_at <= now) or not row.person.is_active:
+            return None
+        if _stale(row.last_used_at, now):
+            TokenRow.objects.filter(pk=row.pk).update(last_used_at=now)
+        token = Token(row.pk, row.name, frozenset(row.scopes))
+        if row.tenant_id is None:
+            person = row.person
+            return (
+                ProviderActor(_as_person(person), person.provider_role, token, address)
+                if person.provider_role
+                else None
+            )
+        membership = (
+            Membership.objects.select_related("tenant").filter(person_id=row.person_id, tenant_id=row.tenant_id).first()
+        )
+    return _actor(row.person, membership, token, address) if membership else None
+
+
+def seen(actor: Actor, last_seen_at: datetime | None, now: datetime) -> None:
+    """Note that a member was here, at most once in five minutes."""
+    if _stale(last_seen_at, now):
+        Membership.objects.filter(pk=actor.membership_id).update(last_seen_at=now)
+
+
+def remember_place(person: PersonRow, slug: str) -> None:
+    """Note the tenant that / leads to; writes only where it changed."""
+    if person.last_tenant_slug != slug:
+        PersonRow.objects.filter(pk=person.pk).update(last_tenant_slug=slug)
+
+
+def invitation_path(person: PersonRow) -> str:
+    """Return the path and query of a link with which a person sets a first password; it ends by itself (3 days)."""
+    from allauth.account.forms import default_token_generator  # allauth's forms need the apps to be ready
+    from allauth.account.utils import user_pk_to_url_str
+
+    key = f"{user_pk_to_url_str(person)}-{default_token_generator.make_token(person)}"
+    return f"/accounts/password/reset/key/{key}/"
+
+
+def _actor(person: PersonRow, membership: Membership, token: Token | None, address: str | None) -> Actor:
+    tenant: Tenant = membership.tenant
+    now = timezone.now()
+    with in_tenant(tenant.pk):
+        open_grants = Grant.objects.filter(Q(until=None) | Q(until__gt=now), membership_id=membership.pk, ended_at=None)
+        grants = dict(open_grants.values_list("virtual_machine_guid", "role"))
+        actor = Actor(
+            person=_as_person(person, membership),
+            tenant_id=tenant.pk,
+            tenant_slug=tenant.slug,
+            tenant_name=tenant.name,
+            tenant_time_zone=tenant.time_zone,
+            vplus_tenant_id=tenant.vplus_tenant_id,
+            membership_id=membership.pk,
+            role=membership.role,
+            visibility=tenant.visibility,
+            suspended=tenant.suspended_at is not None,
+            grants=grants,
+            token=token,
+            address=address,
+            provider_role=person.provider_role,
+        )
+        seen(actor, membership.last_seen_at, now)
+    return actor
+
+
+def _as_person(person: PersonRow, membership: Membership | None = None) -> Person:
+    return Person(
+        id=person.pk,
+        name=(membership.name if membership else "") or person.name,
+        email=membership.email if membership else person.email,
+        time_zone=person.time_zone,
+        theme=person.theme,
+    )
+
+
+def _stale(moment: datetime | None, now: datetime) -> bool:
+    return moment is None or (now - moment).total_seconds() > SEEN_AFTER_SECONDS
