@@ -1,0 +1,28 @@
+"""The one client of this process, made from the settings."""
+
+from functools import lru_cache
+
+from django.conf import settings
+
+from vplus_bridge.client import Endpoint, VplusClient
+
+
+@lru_cache(maxsize=1)
+def client() -> VplusClient:
+    """Return the process's client: its threads share one session with vPlus and one pool of connections."""
+    return VplusClient(
+        Endpoint(
+            url=settings.VPLUS_URL,
+            username=settings.VPLUS_USERNAME,
+            password=settings.VPLUS_PASSWORD,
+            dialect=settings.VPLUS_DIALECT,
+            ca_bundle=settings.VPLUS_CA_BUNDLE,
+            tls_name=settings.VPLUS_TLS_NAME,
+            cert_sha256=settings.VPLUS_CERT_SHA256,
+            connect_seconds=settings.VPLUS_CONNECT_SECONDS,
+            read_total_seconds=settings.VPLUS_READ_SECONDS,
+            listing_total_seconds=settings.VPLUS_LISTING_SECONDS,
+            write_total_seconds=settings.VPLUS_SEND_TOTAL_SECONDS,
+            page_size=settings.VPLUS_PAGE_SIZE,
+        )
+    )

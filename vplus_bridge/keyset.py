@@ -1,0 +1,132 @@
+"""Pages of a list by the last row shown, not by counting: steady while rows come and go, equally quick on every page.
+
+A cursor carries the sort keys of one row and is signed, so that nobody can make one up and a broken one is noticed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.core.signing import BadSignature, JSONSerializer, Signer
+from django.db.models import Expression, F, Model, OrderBy, Q, QuerySet
+
+from tenants.refusals import Invalid
+
+M = TypeVar("M", bound=Model)
+Value = str | int | float | datetime | None
+SALT = "vplus_bridge.keyset"
+LONGEST_CURSOR = 20_000  # characters; the longest name there can be fits
+
+
+@dataclass(frozen=True)
+class Key:
+    """One column or expression that a list is ordered by. Empty values come last, in both directions."""
+
+    by: str | Expression
+    descending: bool = False
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Keyset:
+    """An order of a list: its name, and keys of which the last is unique, so that no two rows are in the same place."""
+
+    name: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Page(Generic[M]):
+    """Rows of one page in order, with the cursors of its neighbours; None where there is none."""
+
+    rows: list[M]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M]:
+    """Return at most ``size`` rows behind the cursor (empty: from the beginning), in one SQL statement.
+
+    Raises Invalid naming ``cursor`` where it is broken, or was made for a list of another order.
+    """
+    back, after = _opened(cursor, keyset) if cursor else (False, None)
+    names = [f"_key_{position}" for position in range(len(keyset.keys))]
+    expressions = {
+        name: F(key.by) if isinstance(key.by, str) else key.by for name, key in zip(names, keyset.keys, strict=True)
+    }
+    keyed = rows.annotate(**expressions)
+    if after is not None:
+        keyed = keyed.filter(_beyond(keyset.keys, names, after, back=back))
+    order = [_order(key, name, back=back) for key, name in zip(keyset.keys, names, strict=True)]
+    found = list(keyed.order_by(*order)[: size + 1])
+    more, found = len(found) > size, found[:size]
+    if back:
+        found.reverse()
+    return Page(
+        rows=found,
+        next_cursor=_sealed(keyset, names, found[-1], back=False) if found and (more or back) else None,
+        previous_cursor=_sealed(keyset, names, found[0], back=True)
+        if found and (more if back else after is not None)
+        else None,
+    )
+
+
+def _order(key: Key, name: str, *, back: bool) -> OrderBy:
+    """Return the order of one key; read backwards everything is turned round, also where empty values stand."""
+    descending = key.descending != back
+    if not key.nullable:
+        return F(name).desc() if descending else F(name).asc()
+    if back:
+        return F(name).desc(nulls_first=True) if descending else F(name).asc(nulls_first=True)
+    return F(name).desc(nulls_last=True) if descending else F(name).asc(nulls_last=True)
+
+
+def _beyond(keys: Sequence[Key], names: Sequence[str], values: Sequence[Value], *, back: bool) -> Q:
+    """Return the condition for rows that come after these values, or before them when read backwards."""
+    beyond = Q(pk__in=[])
+    equal_so_far = Q()
+    for key, name, value in zip(keys, names, values, strict=True):
+        if (further := _further(key, name, value, back=back)) is not None:
+            beyond |= equal_so_far & further
+        equal_so_far &= Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})
+    return beyond
+
+
+def _further(key: Key, name: str, value: Value, *, back: bool) -> Q | None:
+    """Return the condition for one key to lie beyond a value; None where nothing does."""
+    if value is None:
+        return Q(**{f"{name}__isnull": False}) if back else None
+    comparison = "lt" if key.descending != back else "gt"
+    further = Q(**{f"{name}__{comparison}": value})
+    return further | Q(**{f"{name}__isnull": True}) if key.nullable and not back else further
+
+
+def _signer() -> Signer:
+    return Signer(salt=SALT)
+
+
+def _sealed(keyset: Keyset, names: Sequence[str], row: Model, *, back: bool) -> str:
+    values = [_plain(getattr(row, name)) for name in names]
+    return _signer().sign_object([keyset.name, int(back), values], serializer=JSONSerializer, compress=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return {"t": value.isoformat()}
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _opened(cursor: str, keyset: Keyset) -> tuple[bool, list[Value]]:
+    broken = Invalid({"cursor": ["This cursor is broken. Leave it out to begin with the first page."]})
+    if len(cursor) > LONGEST_CURSOR:
+        raise broken
+    try:
+        name, back, values = _signer().unsign_object(cursor, serializer=JSONSerializer)
+    except BadSignature:
+        raise broken from None
+    if name != keyset.name or len(values) != len(keyset.keys):
+        raise Invalid(
+            {"cursor": ["This cursor belongs to a list in another order. Leave it out to begin with the first page."]}
+        )
+    return bool(back), [datetime.fromisoformat(v["t"]) if isinstance(v, dict) else v for v in values]

@@ -1,0 +1,1 @@
+"""Migrations: named by intent; row-level security stands beside the table it guards."""

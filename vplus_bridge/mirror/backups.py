@@ -1,0 +1,202 @@
+"""Backups: one virtual machine's history at a time, whole, and what it adds up to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from tenants.scope import every_tenant
+from vplus_bridge.client import BackupRecord, VplusClient
+from vplus_bridge.mirror.instants import clean, digest_of, instant, seconds, whole
+from vplus_bridge.mirror.models import Backup, Task, TimeSource, VirtualMachine
+
+REASON = "mirror: backups"
+RESTORABLE = ("SUCCESS", "PARTIAL_SUCCESS")
+_ENDED_BADLY = ("FAILED", "SUCCESS_REMOVED")
+_WRITTEN = [
+    "digest", "changed_at", "status", "status_info", "type", "taken_at", "taken_at_source", "finished_at", "size",
+    "queued_export_seconds", "export_seconds", "queued_store_seconds", "store_seconds", "parent_guid", "destination_guid",
+    "origin_type", "origin_guid", "warnings", "warnings_present", "gone_at",
+]  # fmt: skip
+
+
+@dataclass
+class HistoryRead:
+    """What one reading of a history did to the mirror."""
+
+    virtual_machine_guid: str
+    changed: set[str] = field(default_factory=set)
+    complete: bool = False
+
+
+def read_history(client: VplusClient, vm_guid: str) -> HistoryRead:
+    """Read all backups of one virtual machine, write what changed, sum up. Raises VplusError; then nothing is written."""
+    asked_at = timezone.now()
+    listing = client.backups(vm_guid)
+    # The filter is never trusted (vplus-api.md 4.1); a record that names no virtual machine is of the one asked for.
+    records = [record for page in listing for record in page if record.vm_guid in (None, vm_guid)]
+    read = HistoryRead(vm_guid, complete=listing.completeness.complete)
+    with every_tenant(REASON):
+        read.changed = _write(vm_guid, records, whole_history=read.complete)
+        _sum_up(vm_guid, asked_at, whole_history=read.complete)
+    return read
+
+
+def due_histories(limit: int, *, oldest_allowed: timedelta, now: datetime) -> list[str]:
+    """Return guids of virtual machines whose history should be read, most pressing first: wanted, then never, then old.
+
+    Those that belong to somebody come before those that belong to nobody.
+    """
+    with every_tenant(REASON):
+        wanted = VirtualMachine.objects.filter(
+            Q(history_wanted_at__isnull=False) | Q(history_read_at=None) | Q(history_read_at__lt=now - oldest_allowed)
+        ).order_by(F("history_wanted_at").asc(nulls_last=True), F("history_read_at").asc(nulls_first=True), "guid")
+        owned = list(wanted.filter(tenant__isnull=False).values_list("guid", flat=True)[:limit])
+        if len(owned) < limit:
+            owned += wanted.filter(tenant=None).values_list("guid", flat=True)[: limit - len(owned)]
+        return owned
+
+
+def newest_first(backups: QuerySet[Backup]) -> QuerySet[Backup]:
+    """Order by point in time, newest first; those whose time is not known come last (vplus-api.md 2.3)."""
+    return backups.order_by(F("taken_at").desc(nulls_last=True), "guid")
+
+
+def want_history(vm_guids: Sequence[str], now: datetime) -> None:
+    """Ask that these histories be read soon."""
+    with every_tenant(REASON):
+        VirtualMachine.objects.filter(guid__in=vm_guids, history_wanted_at=None).update(history_wanted_at=now)
+
+
+def _write(vm_guid: str, records: list[BackupRecord], *, whole_history: bool) -> set[str]:
+    now = timezone.now()
+    known = {backup.guid: backup for backup in Backup.objects.filter(virtual_machine_guid=vm_guid)}
+    starts = _export_starts(vm_guid)
+    rows, listed = [], set()
+    for record in records:
+        listed.add(record.guid)
+        before, digest = known.get(record.guid), digest_of(record)
+        if before is not None and bytes(before.digest) == digest and before.gone_at is None:
+            continue
+        rows.append(_row(vm_guid, record=record, before=before, digest=digest, starts=starts, now=now))
+    Backup.objects.bulk_create(
+        rows, batch_size=500, update_conflicts=True, unique_fields=["guid"], update_fields=_WRITTEN
+    )
+    changed = {row.guid for row in rows}
+    if whole_history:
+        gone = [guid for guid, backup in known.items() if guid not in listed and backup.gone_at is None]
+        Backup.objects.filter(guid__in=gone).update(gone_at=now, changed_at=now)
+        changed |= set(gone)
+    return changed
+
+
+def _export_starts(vm_guid: str) -> dict[str, datetime]:
+    """Return, by backup, when the export that we saw began; for records that carry no time of their own."""
+    rows = Task.objects.filter(virtual_machine_guid=vm_guid, type="EXPORT").exclude(backup_guid="")
+    starts = {
+        guid: started or window
+        for guid, started, window in rows.values_list("backup_guid", "started_at", "window_start")
+    }
+    return {guid: start for guid, start in starts.items() if start}
+
+
+def _row(
+    vm_guid: str,
+    *,
+    record: BackupRecord,
+    before: Backup | None,
+    digest: bytes,
+    starts: dict[str, datetime],
+    now: datetime,
+) -> Backup:
+    taken_at, source = _point_in_time(record, starts)
+    places = [place for place in record.destinations if place.destination_guid]
+    return Backup(
+        guid=record.guid,
+        tenant_id=before.tenant_id if before else None,
+        first_seen_at=before.first_seen_at if before else now,
+        digest=digest,
+        changed_at=now,
+        virtual_machine_guid=vm_guid,
+        status=clean(record.status, 40),
+        status_info=clean(record.status_info, 4000),
+        type=clean(record.type, 40),
+        taken_at=taken_at,
+        taken_at_source=source,
+        finished_at=instant(record.backup_ms),
+        size=whole(record.size),
+        queued_export_seconds=seconds(record.times.queued_export_ms),
+        export_seconds=seconds(record.times.export_ms),
+        queued_store_seconds=seconds(record.times.queued_store_ms),
+        store_seconds=seconds(record.times.store_ms),
+        parent_guid=clean(record.parent_guid, 200),
+        destination_guid=clean(places[0].destination_guid, 200) if places else "",
+        origin_type=clean(record.origin_type, 40),
+        origin_guid=clean(record.origin_guid, 200),
+        warnings=[clean(text, 2000) for text in record.warnings],
+        warnings_present=bool(record.warnings_present or record.warnings),
+        gone_at=None,
+    )
+
+
+def _point_in_time(record: BackupRecord, starts: dict[str, datetime]) -> tuple[datetime | None, TimeSource]:
+    """Return the moment one can go back to and where it is known from, best first (vplus-api.md 2.3)."""
+    if moment := instant(record.snapshot_ms):
+        return moment, TimeSource.SNAPSHOT
+    copies = [instant(place.snapshot_ms) for place in record.destinations if place.status == "PRESENT"]
+    if times := [moment for moment in copies if moment]:
+        return min(times), TimeSource.LOCATION
+    if moment := instant(record.backup_ms):
+        return moment, TimeSource.FINISHED
+    if moment := starts.get(record.guid):
+        return moment, TimeSource.TASK
+    return None, TimeSource.FIRST_SEEN
+
+
+def _last_failed_at(rows: Sequence[Backup]) -> datetime | None:
+    """Return when the newest ended backup failed, or None where the newest one is good.
+
+    A failed record often has no time of its own. Our first sight of it serves then, unless it came with the first
+    reading of the history, when everything is seen at once.
+    """
+    first_reading = min((row.first_seen_at for row in rows), default=None)
+    ended: list[tuple[datetime, str]] = []
+    for row in rows:
+        seen = row.first_seen_at if row.first_seen_at != first_reading else None
+        if (moment := row.taken_at or row.finished_at or seen) and row.status in (*RESTORABLE, *_ENDED_BADLY):
+            ended.append((moment, row.status))
+    newest = max(ended, default=None)
+    return newest[0] if newest and newest[1] == "FAILED" else None
+
+
+def _sum_up(vm_guid: str, asked_at: datetime, *, whole_history: bool) -> None:
+    """Write what the history adds up to on the virtual machine's row; only a whole history counts as read."""
+    rows = list(
+        Backup.objects.filter(virtual_machine_guid=vm_guid, gone_at=None)
+        .order_by(F("taken_at").desc(nulls_last=True), "guid")
+        .only("guid", "tenant_id", "status", "type", "taken_at", "finished_at", "first_seen_at", "size")
+    )
+    points = [row for row in rows if row.status in RESTORABLE]
+    newest = points[0] if points else None
+    full = next((row for row in points if row.type == "FULL"), None)
+    facts: dict[str, object] = {
+        "restore_point_count": len(points),
+        "newest_point_guid": newest.guid if newest else "",
+        "newest_point_at": newest.taken_at if newest else None,
+        "newest_point_time_given": bool(newest and newest.taken_at),
+        "last_backup_at": newest.taken_at if newest else None,
+        "last_backup_type": newest.type if newest else "",
+        "last_backup_size": newest.size if newest else None,
+        "last_full_backup_at": full.taken_at if full else None,
+        "last_full_backup_size": full.size if full else None,
+        "last_attempt_failed_at": _last_failed_at(rows),
+    }
+    if whole_history:
+        facts["history_read_at"] = asked_at
+    vm = VirtualMachine.objects.filter(guid=vm_guid)
+    vm.update(**facts)
+    if whole_history:
+        # A wish that came while we read stands: what made it may not be in what we read.
+        vm.filter(history_wanted_at__lte=asked_at).update(history_wanted_at=None)

@@ -1,0 +1,110 @@
+"""How each reading of vPlus goes, for the ages on pages and the bar that says since when there is no contact."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from vplus_bridge.client import AuthFailed, BadAnswer, Forbidden, NotFound, TlsFailed, Unavailable, VplusError
+from vplus_bridge.mirror.models import ReadState
+
+log = structlog.get_logger(__name__)
+
+INVENTORY, TASKS, TASKS_FULL, BACKUPS, CONTACT = "inventory", "tasks", "tasks_full", "backups", "contact"
+
+
+@dataclass
+class Reading:
+    """What the block that reads fills in."""
+
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def recorded(name: str) -> Iterator[Reading]:
+    """Record when a reading began and how it ended; lets VplusError pass on after it was written down."""
+    reading, began, clock = Reading(), timezone.now(), monotonic()
+    ReadState.objects.update_or_create(name=name, defaults={"started_at": began})
+    try:
+        yield reading
+    except VplusError as problem:
+        _failed(name, problem, monotonic() - clock)
+        raise
+    ReadState.objects.filter(name=name).update(
+        # What was read is as old as the beginning of the reading, not its end.
+        succeeded_at=began,
+        duration_seconds=monotonic() - clock,
+        failing_since=None,
+        problem="",
+        problem_text="",
+        counts=reading.counts,
+    )
+    _contact_good(began)
+
+
+def state_of(name: str) -> ReadState:
+    """Return the state of a reading; a new one for a reading that never was."""
+    return ReadState.objects.filter(name=name).first() or ReadState(name=name)
+
+
+def problem_code(problem: VplusError) -> str:
+    """Return the code under which the trouble is known on pages."""
+    for kind, code in (
+        (AuthFailed, "sign_in_refused"),
+        (TlsFailed, "certificate_not_trusted"),
+        (Forbidden, "forbidden"),
+        (NotFound, "not_there"),
+        (BadAnswer, "unreadable_answer"),
+        (Unavailable, "unreachable"),
+    ):
+        if isinstance(problem, kind):
+            return code
+    return "failed"
+
+
+def due(name: str, every_seconds: float, now: datetime, *, rest: float = 5) -> bool:
+    """Tell whether a reading is due: its interval is over, and so is ``rest`` times what the last one took."""
+    state = state_of(name)
+    if state.started_at is None:
+        return True
+    pause = max(every_seconds, rest * state.duration_seconds)
+    # Beat's ticks wander a little; half a second early is on time.
+    return now >= state.started_at + timedelta(seconds=pause) - timedelta(seconds=min(0.5, pause / 4))
+
+
+def _failed(name: str, problem: VplusError, duration: float) -> None:
+    code = problem_code(problem)
+    log.warning("reading failed", reading=name, problem=code, text=problem.user_message, status=problem.status)
+    now = timezone.now()
+    facts = {"problem": code, "problem_text": problem.user_message[:500]}
+    ReadState.objects.filter(name=name).update(
+        failing_since=Coalesce("failing_since", now), duration_seconds=duration, **facts
+    )
+    lost = isinstance(problem, Unavailable | AuthFailed | TlsFailed) or (
+        isinstance(problem, BadAnswer) and problem.html
+    )
+    if lost:
+        ReadState.objects.get_or_create(name=CONTACT)
+        ReadState.objects.filter(name=CONTACT).update(
+            failing_since=Coalesce("failing_since", "succeeded_at", now), **facts
+        )
+
+
+def _contact_good(when: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO vplus_bridge_readstate (name, started_at, succeeded_at, duration_seconds, problem, problem_text, counts)
+            VALUES (%s, %s, %s, 0, '', '', '{}')
+            ON CONFLICT (name) DO UPDATE SET succeeded_at = excluded.succeeded_at, failing_since = NULL,
+                problem = '', problem_text = ''
+            """,
+            [CONTACT, when, when],
+        )
