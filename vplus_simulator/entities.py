@@ -1,0 +1,275 @@
+"""What the world is made of. Instants are ms since the epoch (UTC), sizes bytes; references are guids."""
+
+from __future__ import annotations
+
+import msgspec
+
+LIVE = ("QUEUED", "RUNNING")
+ENDED = ("FINISHED", "FAILED", "CANCELLED")
+TASK_STATES = (*LIVE, *ENDED)
+TASK_TYPES = (
+    "INDEX",
+    "EXPORT",
+    "STORE",
+    "RESTORE",
+    "OLD_BACKUPS_REMOVAL",
+    "OLD_SNAPSHOTS_REMOVAL",
+    "IMPORT",
+    "MOUNT",
+    "UNMOUNT",
+    "DELETE",
+    "SNAPSHOT",
+    "SNAPSHOT_REVERSION",
+)
+"""The guide's task types."""
+BACKUP_STATUSES = ("QUEUED", "INPROGRESS", "SUCCESS", "PARTIAL_SUCCESS", "FAILED", "SUCCESS_REMOVED")
+BACKUP_TYPES = ("FULL", "INCREMENTAL", "SYNCHRONIZATION", "SYNTHETIC")
+DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+
+
+class Project(msgspec.Struct):
+    """An OpenStack project; `uuid` is the platform's id, the tenant id of the guide."""
+
+    guid: str
+    uuid: str
+    name: str
+
+
+class Manager(msgspec.Struct):
+    """A hypervisor manager; `type` as in `hvmType` (OPENSTACK, VCENTER)."""
+
+    guid: str
+    name: str
+    url: str
+    type: str
+
+
+class Cluster(msgspec.Struct):
+    """A hypervisor cluster of a manager (an availability zone on OpenStack)."""
+
+    guid: str
+    uuid: str
+    name: str
+    manager: str
+
+
+class Hypervisor(msgspec.Struct):
+    """One host of a manager."""
+
+    guid: str
+    host: str
+    type: str
+    manager: str
+    cluster: str
+
+
+class Storage(msgspec.Struct):
+    """A storage of a manager. `total` is the capacity, although the API calls it available (vplus-api.md 4.27)."""
+
+    guid: str
+    uuid: str
+    name: str
+    manager: str
+    clusters: list[str]
+    total: int
+    used: int
+
+
+class Destination(msgspec.Struct):
+    """A backup destination; `projects` None: for every VM; `enabled` False: no node may use it, tasks fail."""
+
+    guid: str
+    name: str
+    type: str = "FILESYSTEM"
+    description: str = ""
+    default: bool = False
+    projects: list[str] | None = None
+    enabled: bool = True
+    total: int | None = None
+    used: int | None = None
+
+
+class Schedule(msgspec.Struct, kw_only=True):
+    """A schedule; `hour`, `start_window` and the members of `interval` are ms (vplus-api.md 2.7)."""
+
+    guid: str
+    name: str
+    backup_type: str
+    execution_type: str = "TIME"
+    type: str = "VM_BACKUP"
+    hour: int = 0
+    start_window: int = 21_600_000
+    interval: tuple[int, int, int] | None = None
+    """Start hour, end hour, frequency; only for INTERVAL."""
+    active: bool = True
+    days: list[str] = msgspec.field(default_factory=list)
+    occurrences: list[str] = msgspec.field(default_factory=list)
+    months: list[str] = msgspec.field(default_factory=list)
+    tenant_id: str | None = None
+    last_run: int | None = None
+
+
+class Rule(msgspec.Struct, kw_only=True):
+    """A policy's rule; the one place that links a policy, its schedules and its destinations."""
+
+    guid: str
+    name: str
+    policy: str
+    schedules: list[str] = msgspec.field(default_factory=list)
+    destinations: list[str] = msgspec.field(default_factory=list)
+    keep_fulls: int = 4
+    """How many full backups stay restorable, each with the incrementals that build on it."""
+    active: bool = True
+
+
+class Policy(msgspec.Struct, kw_only=True):
+    """A VM backup policy. Its members are the VMs whose `policy` names it: a VM has at most one."""
+
+    guid: str
+    name: str
+    priority: int = 50
+    active: bool = True
+    auto_remove_non_present: bool = False
+    tenant_id: str | None = None
+
+
+class PlatformVm(msgspec.Struct, kw_only=True):
+    """A VM as the virtualization platform has it, whether or not vPlus knows it yet."""
+
+    uuid: str
+    name: str
+    manager: str
+    project: str | None = None
+    cluster: str | None = None
+    hypervisor: str | None = None
+    size: int = 40 * 2**30
+    incremental: bool = True
+    """Whether the platform can tell what changed since the last snapshot."""
+
+
+class VirtualMachine(msgspec.Struct, kw_only=True):
+    """A VM in vPlus's inventory, which follows the platform only at each sync."""
+
+    guid: str
+    uuid: str
+    name: str
+    manager: str
+    present: bool = True
+    project: str | None = None
+    cluster: str | None = None
+    hypervisor: str | None = None
+    policy: str | None = None
+    size: int = 0
+    incremental: bool = True
+    last_backup: int | None = None
+    last_success_size: int = 0
+    last_full: str | None = None
+    last_full_size: int = 0
+    last_incremental: str | None = None
+    base: str | None = None
+    """The backup whose snapshot the platform still keeps, so that an incremental can build on it (3.6)."""
+
+
+class Origin(msgspec.Struct):
+    """Who started something: USER, SCHEDULE or SYSTEM_SCHEDULE."""
+
+    type: str
+    guid: str | None = None
+    name: str | None = None
+
+
+class Times(msgspec.Struct):
+    """Durations of a backup's phases in ms (`taskTimeStats`)."""
+
+    queued_export: int = 0
+    export: int = 0
+    queued_store: int = 0
+    store: int = 0
+
+
+class Backup(msgspec.Struct, kw_only=True):
+    """A backup record; it outlives its tasks and its VM."""
+
+    guid: str
+    vm: str
+    vm_name: str
+    status: str
+    type: str
+    created: int
+    destination: str | None = None
+    status_info: str | None = None
+    snapshot_time: int | None = None
+    backup_time: int | None = None
+    size: int = 0
+    parent: str | None = None
+    root: str | None = None
+    """The full backup at the foot of an incremental's chain."""
+    policy: str | None = None
+    rule: str | None = None
+    project: str | None = None
+    origin: Origin = msgspec.field(default_factory=lambda: Origin("USER"))
+    times: Times = msgspec.field(default_factory=Times)
+    warnings: list[str] = msgspec.field(default_factory=list)
+
+
+class Task(msgspec.Struct, kw_only=True):
+    """A task. The members after `finished` are the engine's own plan and never shown."""
+
+    guid: str
+    type: str
+    state: str
+    created: int
+    number: int
+    """Counts up over all tasks: the order of birth."""
+    priority: int
+    window_start: int
+    window_end: int
+    window_shown: int
+    """What `windowStart` shows, which a server may change."""
+    vm: str | None = None
+    vm_name: str | None = None
+    backup: str | None = None
+    parent: str | None = None
+    backup_type: str | None = None
+    """As asked: it may still say INCREMENTAL while a full is made (3.6)."""
+    destination: str | None = None
+    manager: str | None = None
+    origin: Origin = msgspec.field(default_factory=lambda: Origin("USER"))
+    retry_count: int = 0
+    status_info: str | None = None
+    started: int | None = None
+    finished: int | None = None
+
+    duration: int = 0
+    done: float = 0.0
+    """Percent done at `moving_since`."""
+    moving_since: int | None = None
+    """None while the task does not move: not started, ended, or held by a test."""
+    hold_at: float | None = None
+    """Percent at which a test wants it to stand still."""
+    fail_at: float | None = None
+    """Percent at which it will fail."""
+    fail_reason: str | None = None
+    partial: bool = False
+    """A store that leaves one copy out: the backup ends PARTIAL_SUCCESS."""
+    thread_until: int | None = None
+    """A cancelled task keeps its thread on the node until then."""
+
+    def progress(self, now: int) -> float:
+        """Return percent done at `now`, 0..100."""
+        if self.state == "FINISHED":
+            return 100.0
+        if self.moving_since is None:
+            return round(self.done, 1)
+        moved = (now - self.moving_since) * 100.0 / max(self.duration, 1)
+        return round(min(self.done + moved, 99.9), 1)
+
+
+class SeedTenant(msgspec.Struct):
+    """Whose VMs are whose in the seeded world, for a loader that assigns them."""
+
+    slug: str
+    name: str
+    project_uuid: str | None
+    project_guid: str | None
+    vm_guids: list[str]

@@ -1,0 +1,328 @@
+"""The HTTPS side: sockets, TLS, HTTP/1.1 with kept connections, and the server as one object to start and stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import socketserver
+import ssl
+import sys
+import threading
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .clock import Clock, RunningClock, SteppedClock
+from .control import Control
+from .control_api import CONTROL_BASE, answer_control
+from .engine import Engine
+from .faults import Cut, Fault, Faults
+from .messages import Answer, Refusal, Request, json_answer, read_query
+from .options import ServerOptions
+from .seed import plant
+from .service import Service
+from .sessions import Sessions
+from .settings import Settings
+from .state_file import StateFile
+from .tls import certificate_files, server_context
+from .world import World
+
+BASE = "/api"
+LARGEST_BODY = 64 * 2**20
+IDLE_CONNECTION_SECONDS = 120
+TICK_SECONDS = 0.2
+OUTAGE_BEGINS_AFTER_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One client's connection; a thread of its own serves it, call after call."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "vPlus"
+    timeout = IDLE_CONNECTION_SECONDS
+    disable_nagle_algorithm = True
+    server: Listener
+
+    def setup(self) -> None:
+        """Note the connection, so that the server can end it."""
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        """Forget the connection."""
+        self.server.connections.discard(self.connection)
+        super().finish()
+
+    def handle(self) -> None:
+        """Serve until either side goes; a client that goes away in the middle is no defect."""
+        try:
+            super().handle()
+        except OSError as error:
+            log.debug("connection from %s ended: %s", self.client_address, error)
+
+    def serve(self) -> None:
+        """Serve one call."""
+        try:
+            self._serve()
+        except Cut:
+            self.close_connection = True
+        except OSError:
+            raise
+        except Exception:
+            # The outermost boundary: a defect of the simulator is told to the client and the log, the others go on.
+            log.exception("%s %s failed", self.command, self.path)
+            self._write(json_answer({"message": "The simulator has a defect; see its log"}, 500), None)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = serve
+
+    def _serve(self) -> None:
+        simulator = self.server.simulator
+        try:
+            request = self._read()
+        except Refusal as refusal:
+            self.close_connection = True
+            self._write(json_answer({"message": refusal.message}, refusal.status), None)
+            return
+        if request.path.startswith(CONTROL_BASE):
+            self._write(answer_control(simulator.control, request), None)
+            return
+        if not (request.path == BASE or request.path.startswith(BASE + "/")):
+            self._write(json_answer({"message": f"{request.path} does not exist"}, 404), None)
+            return
+        request.path = request.path.removeprefix(BASE)
+        faults = simulator.faults
+        hits = faults.draw(request.method, simulator.service.template(request))
+        answer = faults.pass_through(hits, "before", None) or simulator.service.handle(request)
+        self._write(faults.pass_through(hits, "after", answer) or answer, faults.bytes_let_through(hits))
+
+    def _read(self) -> Request:
+        if "transfer-encoding" in self.headers:
+            raise Refusal(411, "A request body needs a Content-Length")
+        try:
+            length = int(self.headers.get("content-length") or 0)
+        except ValueError as error:
+            raise Refusal(400, "Content-Length is not a number") from error
+        if not 0 <= length <= LARGEST_BODY:
+            raise Refusal(413, "The request body is too large")
+        body = self.rfile.read(length) if length else b""
+        address = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            path=unquote(address.path).rstrip("/"),
+            query=read_query(address.query),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+            client=str(self.client_address[0]),
+        )
+
+    def _write(self, answer: Answer, limit: int | None) -> None:
+        """Send an answer in one piece; with a limit only its first bytes, and then the connection ends."""
+        try:
+            reason = HTTPStatus(answer.status).phrase
+        except ValueError:
+            reason = "Unknown"
+        lines = [
+            f"HTTP/1.1 {answer.status} {reason}",
+            f"Date: {formatdate(self.server.simulator.clock.now() / 1000, usegmt=True)}",
+            f"Server: {self.server_version}",
+        ]
+        if answer.content_type is not None:
+            lines.append(f"Content-Type: {answer.content_type}")
+        if answer.status != HTTPStatus.NO_CONTENT:
+            lines.append(f"Content-Length: {len(answer.body)}")
+        if self.close_connection:
+            lines.append("Connection: close")
+        lines += [f"{name}: {value}" for name, value in answer.headers]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        whole = head if self.command == "HEAD" else head + answer.body
+        if limit is not None and limit < len(whole):
+            self.wfile.write(whole[:limit])
+            raise Cut
+        self.wfile.write(whole)
+        log.debug("%s %s -> %s", self.command, self.path, answer.status)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write the base class's remarks to our log."""
+        log.debug(format, *args)
+
+
+class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Accepts connections; the TLS handshake happens in the connection's own thread, so a slow client delays nobody."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], context: ssl.SSLContext, simulator: SimulatorServer) -> None:
+        self.context = context
+        self.simulator = simulator
+        self.connections: set[socket.socket] = set()
+        self.ended = False
+        super().__init__(address, Connection)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands, then serve; a client that does not trust us is told by TLS itself."""
+        request.settimeout(IDLE_CONNECTION_SECONDS)
+        try:
+            encrypted = self.context.wrap_socket(request, server_side=True)
+        except OSError as error:
+            log.debug("no TLS with %s: %s", client_address, error)
+            return
+        with encrypted:
+            if self.ended:
+                return
+            super().finish_request(encrypted, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log a defect in a connection's thread."""
+        log.error("connection from %s failed", client_address, exc_info=sys.exc_info())
+
+    def end_connections(self) -> None:
+        """End every open connection now, and serve none that is still shaking hands."""
+        self.ended = True
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                log.debug("connection was already gone")
+
+
+class SimulatorServer:
+    """A whole simulated vPlus: `start()` it, use `url` and `ca_path` as a client, `control` as a test, `stop()` it."""
+
+    def __init__(self, options: ServerOptions | None = None) -> None:
+        self.options = options or ServerOptions()
+        self.clock: Clock
+        if self.options.stepped:
+            self.clock = SteppedClock() if self.options.start_at is None else SteppedClock(self.options.start_at)
+        else:
+            self.clock = RunningClock(
+                speed=self.options.speed, offset_ms=round(self.options.clock_offset_seconds * 1000)
+            )
+        self.world = World(random_seed=self.options.random_seed)
+        self.state_file = StateFile(self.options.state_file) if self.options.state_file else None
+        if self.state_file is None or not self.state_file.load(self.world, self.clock):
+            plant(self.world, self.options.seed, self.clock.now())
+        self.engine = Engine(self.world, self.options.settings, self.clock.now())
+        self.faults = Faults()
+        if self.options.latency_seconds:
+            self.faults.arm(Fault(kind="latency", seconds=self.options.latency_seconds))
+        self.sessions = Sessions(self.options.username, self.options.password)
+        self.service = Service(self.world, self.engine, self.clock, self.sessions)
+        self.control = Control(self)
+        self._own_directory = TemporaryDirectory(prefix="vplus-simulator-") if self.options.tls_dir is None else None
+        tls_dir = self.options.tls_dir or Path(self._own_directory.name if self._own_directory else "")
+        self.ca_path, server_path = certificate_files(tls_dir, self.options.tls_names)
+        self._context = server_context(server_path)
+        self._listener: Listener | None = None
+        self._listening = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.port = self.options.port
+
+    @property
+    def url(self) -> str:
+        """The base URL that a client of vPlus is given."""
+        return f"https://localhost:{self.port}{BASE}"
+
+    @property
+    def control_url(self) -> str:
+        """The base URL of the control API."""
+        return f"https://localhost:{self.port}{CONTROL_BASE}"
+
+    @property
+    def settings(self) -> Settings:
+        """The switches in force."""
+        return self.engine.settings
+
+    def start(self) -> SimulatorServer:
+        """Listen and let time pass; returns when connections are accepted."""
+        self._listen()
+        thread = threading.Thread(target=self._tick, name="simulator-time", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return self
+
+    def stop(self) -> None:
+        """Stop listening, end all connections, save the state. A second call does nothing."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self.faults.stopping.set()
+        self._silence()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        if self.state_file is not None:
+            self.state_file.save(self.world, self.clock)
+        if self._own_directory is not None:
+            self._own_directory.cleanup()
+
+    def __enter__(self) -> SimulatorServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def open_connections(self) -> list[socket.socket]:
+        """Return the connections that clients hold now."""
+        listener = self._listener
+        return [] if listener is None else list(listener.connections)
+
+    def refuse_connections(self, seconds: float) -> None:
+        """Be away for some wall-clock seconds: open connections end, new ones are refused; then listen again.
+
+        It begins a moment after this call, so that the control call that asked for it is still answered.
+        """
+        thread = threading.Thread(target=self._be_away, args=(seconds,), name="simulator-outage", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _be_away(self, seconds: float) -> None:
+        if self._stopping.wait(OUTAGE_BEGINS_AFTER_SECONDS):
+            return
+        self._silence()
+        if not self._stopping.wait(seconds):
+            self._listen()
+
+    def _listen(self) -> None:
+        with self._listening:
+            if self._listener is not None or self._stopping.is_set():
+                return
+            listener = Listener((self.options.host, self.port), self._context, self)
+            self.port = listener.server_address[1]
+            self._listener = listener
+        threading.Thread(
+            target=listener.serve_forever, kwargs={"poll_interval": 0.05}, name="simulator-listen", daemon=True
+        ).start()
+
+    def _silence(self) -> None:
+        with self._listening:
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown()
+            listener.server_close()
+            listener.end_connections()
+
+    def _tick(self) -> None:
+        """Let time pass where nobody asks, and save now and then."""
+        ticks = 0
+        every = max(1, round(self.options.save_seconds / TICK_SECONDS))
+        while not self._stopping.wait(TICK_SECONDS):
+            ticks += 1
+            with self.world.lock:
+                self.engine.advance(self.clock.now())
+            if self.state_file is not None and ticks % every == 0:
+                try:
+                    self.state_file.save(self.world, self.clock)
+                except OSError:
+                    log.exception("the state cannot be saved; time goes on")

@@ -1,0 +1,117 @@
+"""Every switch of the simulator, with its default; all can be set at start and changed while it runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Richness = Literal["poorest", "plain", "generous"]
+TenantFilter = Literal["guide", "current", "ignored"]
+TaskResponse = Literal["default", "one", "array", "batch", "empty"]
+
+
+class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The switches. Names ending in `_seconds` are simulated seconds; None means "as the richness says"."""
+
+    # What the answers contain (vplus-api.md 4.31).
+    richness: Richness = "poorest"
+    show: list[str] = msgspec.field(default_factory=list)
+    """Members emitted although the richness leaves them out, as "task.progress" (record kind, member)."""
+    hide: list[str] = msgspec.field(default_factory=list)
+    """Members left out although the richness has them."""
+    paging: bool | None = None
+    """Whether `page` and `size` are honoured and `X-Total-Count` is sent."""
+    tenant_filter: TenantFilter | None = None
+    """Which spelling of the tenant filter works (vplus-api.md 4.1)."""
+    task_response: TaskResponse | None = None
+    """The shape of the answer to a POST that creates tasks (vplus-api.md 2.2.2)."""
+    projects: Literal["listed", "forbidden", "missing"] | None = None
+    """How GET /projects is answered: 200, 403 or 404."""
+    state_filter: Literal["honoured", "ignored"] = "honoured"
+    """Whether `state` on GET /tasks narrows the list."""
+    window_start: Literal["exact", "server_time"] = "exact"
+    """Whether a task shows the posted `windowStart`, or the instant at which the server took the POST."""
+    put_response: Literal["body", "empty"] = "body"
+    """Whether a PUT answers 200 with the record (guide) or 204 (vplus-api.md 1.8)."""
+    unauthorized_body: Literal["json", "html"] = "json"
+    """What a 401 carries (vplus-api.md 1.3)."""
+    cancel: Literal["accepted", "missing"] = "accepted"
+    """Whether this server can cancel tasks: "missing" answers 405 to PUT state and to DELETE of a running task."""
+
+    # Sessions.
+    session_idle_seconds: float = 1800
+    second_cookie: bool = False
+    """Whether login sets two cookies, both needed on later calls (the guide: save cookies)."""
+
+    # How long work takes on the node, and how much it does at once.
+    pickup_seconds: float = 1.0
+    """From the birth of a task until a node sees it: it stays QUEUED at least so long."""
+    export_seconds: tuple[float, float] = (20.0, 35.0)
+    snapshot_seconds: float = 2.0
+    """From the start of an export to its snapshot."""
+    store_gap_seconds: float = 2.0
+    """Between the end of an export and the birth of its store task: a moment without a live task (3.2)."""
+    store_seconds: tuple[float, float] = (10.0, 20.0)
+    cancel_seconds: float = 6.0
+    """From a cancel of a running task until the node really stops (3.7)."""
+    export_threads: int = 6
+    export_threads_per_source: int = 0
+    """Exports at once from one hypervisor manager; 0 means no such limit."""
+    store_threads: int = 6
+    export_window_seconds: float = 18_000
+    """The window of an export whose POST names no end (2.2.3)."""
+    store_window_seconds: float = 18_000
+    export_failure_rate: float = 0.0
+    store_failure_rate: float = 0.0
+
+    # What happens by itself.
+    inventory_sync_seconds: float = 60.0
+    """0 switches the periodic sync off; the control API can always force one."""
+    task_retention_seconds: float = 172_800.0
+    """How long an ended task stays listed; 0 keeps it for ever."""
+    daily_cleanup: bool = True
+    """Whether backups beyond their rule's retention are removed once a day, at 03:00 UTC, by a task without a VM."""
+
+    @property
+    def pages(self) -> bool:
+        """Whether lists are paged when asked to."""
+        return self.richness != "poorest" if self.paging is None else self.paging
+
+    @property
+    def tenants(self) -> TenantFilter:
+        """The tenant filter that works."""
+        return self.tenant_filter or ("guide" if self.richness == "generous" else "ignored")
+
+    @property
+    def created_tasks(self) -> TaskResponse:
+        """The answer to a POST that creates tasks."""
+        return self.task_response or ("empty" if self.richness == "poorest" else "default")
+
+    @property
+    def projects_call(self) -> Literal["listed", "forbidden", "missing"]:
+        """How GET /projects is answered."""
+        return self.projects or ("forbidden" if self.richness == "poorest" else "listed")
+
+
+def changed(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """Return `settings` with `changes` applied; msgspec.ValidationError names an unknown switch or a wrong value."""
+    merged: dict[str, Any] = msgspec.to_builtins(settings) | changes
+    return msgspec.convert(merged, Settings)
+
+
+def from_words(words: list[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` words of the command line; a value is JSON where it can be, else a string.
+
+    Raises ValueError for a word without `=`.
+    """
+    changes: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r} is not NAME=VALUE")
+        try:
+            changes[name] = msgspec.json.decode(value.encode())
+        except msgspec.DecodeError:
+            changes[name] = value
+    return changes

@@ -1,0 +1,436 @@
+"""What each record shows, member by member, at which richness (vplus-api.md 4.31).
+
+A member is a name, the least richness that shows it, and a function. A function that returns None leaves the member
+out: members without a value are absent, never null (vplus-api.md 1.1). Enums are objects, references carry guid and
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from .entities import (
+    DAYS,
+    Backup,
+    Cluster,
+    Destination,
+    Hypervisor,
+    Manager,
+    Origin,
+    Policy,
+    Project,
+    Rule,
+    Schedule,
+    Storage,
+    Task,
+    VirtualMachine,
+)
+from .settings import Richness, Settings
+from .world import World
+
+Record = dict[str, Any]
+ORDER: dict[Richness, int] = {"poorest": 0, "plain": 1, "generous": 2}
+DAY = 86_400_000
+
+DESCRIPTIONS = {
+    "CANCELLED": "Canceled",
+    "INPROGRESS": "In progress",
+    "SUCCESS_REMOVED": "Success (removed)",
+    "VM": "Virtual machine",
+    "OPENSTACK": "OpenStack",
+    "VCENTER": "vCenter",
+    "VM_BACKUP": "VM backup",
+    "USER": "User",
+}
+
+
+def enum(name: str) -> Record:
+    """Return an EnumNameAndDescription."""
+    return {"name": name, "description": DESCRIPTIONS.get(name) or name.replace("_", " ").capitalize()}
+
+
+def reference(guid: str, name: str) -> Record:
+    """Return a NameAndGuid."""
+    return {"guid": guid, "name": name}
+
+
+class Member(NamedTuple):
+    """One member of a record. `detail`: only where one object was asked for."""
+
+    name: str
+    richness: Richness
+    value: Callable[[Painter, Any], Any]
+    detail: bool = False
+
+
+class Painter:
+    """Turns objects into records at one instant and under one set of switches."""
+
+    def __init__(self, world: World, settings: Settings, now: int) -> None:
+        self.world = world
+        self.settings = settings
+        self.now = now
+        self._plans: dict[tuple[str, bool], list[Member]] = {}
+
+    def members(self, kind: str, *, detail: bool) -> list[Member]:
+        """Return the members that a record of `kind` may show now."""
+        plan = self._plans.get((kind, detail))
+        if plan is None:
+            level = ORDER[self.settings.richness]
+            plan = [
+                member
+                for member in SHAPES[kind]
+                if (detail or not member.detail)
+                and f"{kind}.{member.name}" not in self.settings.hide
+                and (ORDER[member.richness] <= level or f"{kind}.{member.name}" in self.settings.show)
+            ]
+            self._plans[kind, detail] = plan
+        return plan
+
+    def record(self, kind: str, item: Any, *, detail: bool = False) -> Record:
+        """Return the record of one object."""
+        record: Record = {}
+        for member in self.members(kind, detail=detail):
+            value = member.value(self, item)
+            if value is not None:
+                record[member.name] = value
+        return record
+
+    def refer(self, objects: dict[str, Any], guid: str | None) -> Record | None:
+        """Return the reference to an object, or None where it is gone."""
+        item = objects.get(guid or "")
+        return None if item is None else reference(item.guid, item.name)
+
+    def entity(self, guid: str | None, name: str | None) -> Record | None:
+        """Return the reference to a VM, with its type where the server is generous."""
+        if guid is None or guid not in self.world.vms:
+            return None
+        shown = reference(guid, name or self.world.vms[guid].name)
+        if self.settings.richness == "generous":
+            shown["type"] = enum("VM")
+        return shown
+
+    def backup_name(self, guid: str | None) -> Record | None:
+        """Return the reference to a backup, named as vPlus names them: "<vm> - <date>"."""
+        backup = self.world.backups.get(guid or "")
+        if backup is None:
+            return None
+        date = datetime.fromtimestamp(backup.created / 1000, UTC)
+        return reference(backup.guid, f"{backup.vm_name} - {date:%Y-%m-%d %H:%M}")
+
+
+def _origin(painter: Painter, origin: Origin) -> Record:
+    shown: Record = {"type": enum(origin.type)}
+    if origin.guid is not None:
+        shown["guid"] = origin.guid
+    if origin.name is not None:
+        shown["name"] = origin.name
+    return shown
+
+
+def _up_to_date(painter: Painter, vm: VirtualMachine) -> bool | None:
+    """True, false, or None where no schedule promises anything (2.1)."""
+    schedules = painter.world.schedules_of(vm.policy) if vm.policy else []
+    days = {DAYS.index(day) for schedule in schedules if schedule.active for day in schedule.days}
+    if not days:
+        return None
+    ordered = sorted(days)
+    gaps = [b - a for a, b in pairwise(ordered)] + [ordered[0] + 7 - ordered[-1]]
+    return vm.last_backup is not None and painter.now - vm.last_backup <= max(gaps) * DAY + 6 * 3_600_000
+
+
+def _restorable(painter: Painter, vm: VirtualMachine) -> bool:
+    guids = painter.world.backups_of.get(vm.guid, [])
+    return any(painter.world.backups[guid].status in {"SUCCESS", "PARTIAL_SUCCESS"} for guid in guids)
+
+
+def _hypervisor(painter: Painter, vm: VirtualMachine) -> Record | None:
+    host = painter.world.hypervisors.get(vm.hypervisor or "")
+    return None if host is None else reference(host.guid, host.host) | {"hvManager": {"guid": host.manager}}
+
+
+def _hypervisor_name(painter: Painter, guid: str | None) -> Record | None:
+    host = painter.world.hypervisors.get(guid or "")
+    return None if host is None else reference(host.guid, host.host)
+
+
+def _locations(painter: Painter, backup: Backup) -> list[Record]:
+    destination = painter.world.destinations.get(backup.destination or "")
+    state = {"SUCCESS": "PRESENT", "PARTIAL_SUCCESS": "PRESENT", "SUCCESS_REMOVED": "REMOVED", "FAILED": "FAILED"}
+    if destination is None:
+        return []
+    return [
+        {
+            "guid": f"location-{backup.guid}",
+            "backupDestination": reference(destination.guid, destination.name),
+            "roleType": enum("PRIMARY"),
+            "status": enum(state.get(backup.status, "IN_PROGRESS")),
+            "retentionHint": enum("STANDARD_RETENTION"),
+        }
+    ]
+
+
+def _interval(painter: Painter, schedule: Schedule) -> Record | None:
+    if schedule.interval is None:
+        return None
+    start, end, frequency = schedule.interval
+    return {"startHour": start, "endHour": end, "frequency": frequency}
+
+
+def _policies_of(painter: Painter, schedule: Schedule) -> list[Record]:
+    policies = [painter.world.policies[rule.policy] for rule in painter.world.rules_with(schedule.guid)]
+    return [reference(policy.guid, policy.name) for policy in policies]
+
+
+def _policy_vms(painter: Painter, policy: Policy) -> list[Record]:
+    members = painter.world.members(policy.guid)
+    if painter.settings.richness == "generous":
+        return [painter.record("vm", vm) for vm in members]
+    return [reference(vm.guid, vm.name) for vm in members]
+
+
+def _rule_destinations(painter: Painter, rule: Rule) -> list[Record]:
+    found = [painter.world.destinations[guid] for guid in rule.destinations if guid in painter.world.destinations]
+    return [
+        {
+            "guid": f"{rule.guid}-{destination.guid}",
+            "backupDestination": reference(destination.guid, destination.name),
+            "roleType": enum("PRIMARY"),
+            "active": True,
+            "daysToKeepRetentionLock": 0,
+            "backupRetentionSettings": {
+                "retentionKeepLastNFull": rule.keep_fulls,
+                "retentionKeepFullNewerThan": 0,
+                "retentionKeepLastNIncremental": 0,
+                "retentionKeepIncrementalNewerThan": 0,
+                "keepLastBackupWhenSourceStillExists": False,
+            },
+        }
+        for destination in found
+    ]
+
+
+def _rule_schedules(painter: Painter, rule: Rule) -> list[Record]:
+    found = [painter.world.schedules[guid] for guid in rule.schedules if guid in painter.world.schedules]
+    return [reference(schedule.guid, schedule.name) for schedule in found]
+
+
+def _average_size(painter: Painter, policy: Policy) -> int:
+    sizes = [vm.last_success_size for vm in painter.world.members(policy.guid) if vm.last_success_size]
+    return sum(sizes) // len(sizes) if sizes else 0
+
+
+def _set(values: list[str]) -> list[Record]:
+    return [enum(value) for value in values]
+
+
+VM = (
+    Member("guid", "poorest", lambda p, vm: vm.guid),
+    Member("uuid", "poorest", lambda p, vm: vm.uuid),
+    Member("name", "poorest", lambda p, vm: vm.name),
+    Member("present", "poorest", lambda p, vm: vm.present),
+    Member("lastSuccessfulBackupSize", "poorest", lambda p, vm: vm.last_success_size),
+    Member("project", "plain", lambda p, vm: p.refer(p.world.projects, vm.project)),
+    Member("type", "generous", lambda p, vm: enum("VM")),
+    Member("originalName", "generous", lambda p, vm: vm.name),
+    Member("hvManager", "generous", lambda p, vm: p.refer(p.world.managers, vm.manager)),
+    Member("hvmType", "generous", lambda p, vm: enum(p.world.managers[vm.manager].type)),
+    Member("hypervisor", "generous", _hypervisor),
+    Member("hvCluster", "generous", lambda p, vm: p.refer(p.world.clusters, vm.cluster)),
+    Member("vmBackupPolicy", "generous", lambda p, vm: p.refer(p.world.policies, vm.policy)),
+    Member("backupUpToDate", "generous", _up_to_date),
+    Member("restorable", "generous", _restorable),
+    Member("lastBackup", "generous", lambda p, vm: vm.last_backup),
+    Member("lastSuccessfulFullBackupSize", "generous", lambda p, vm: vm.last_full_size),
+    Member("lastSuccessfulFullBackup", "generous", lambda p, vm: p.backup_name(vm.last_full)),
+    Member("lastSuccessfulIncBackup", "generous", lambda p, vm: p.backup_name(vm.last_incremental)),
+    Member("warningsPresent", "generous", lambda p, vm: False),
+    Member("possibleActions", "generous", lambda p, vm: [enum("WRITE")]),
+    Member("tags", "generous", lambda p, vm: [], detail=True),
+    Member("quiesceBeforeSnapshot", "generous", lambda p, vm: False, detail=True),
+)
+
+TASK = (
+    Member("guid", "poorest", lambda p, t: t.guid),
+    Member("state", "poorest", lambda p, t: enum(t.state)),
+    Member("type", "poorest", lambda p, t: enum(t.type)),
+    Member("protectedEntity", "poorest", lambda p, t: p.entity(t.vm, t.vm_name)),
+    Member("progress", "generous", lambda p, t: t.progress(p.now)),
+    Member("priority", "generous", lambda p, t: t.priority),
+    Member("windowStart", "generous", lambda p, t: t.window_shown),
+    Member("windowEnd", "generous", lambda p, t: t.window_end),
+    Member("creationTime", "generous", lambda p, t: t.created),
+    Member("startTime", "generous", lambda p, t: t.started),
+    Member("finishTime", "generous", lambda p, t: t.finished),
+    Member("statusInfo", "generous", lambda p, t: t.status_info),
+    Member("protectedEntityDisplayName", "generous", lambda p, t: t.vm_name),
+    Member("backupType", "generous", lambda p, t: enum(t.backup_type) if t.backup_type else None),
+    Member("backupDestination", "generous", lambda p, t: p.refer(p.world.destinations, t.destination)),
+    Member("hypervisorManager", "generous", lambda p, t: p.refer(p.world.managers, t.manager)),
+    Member("node", "generous", lambda p, t: reference("node-1", "node-1") if t.started else None),
+    Member("backup", "generous", lambda p, t: p.backup_name(t.backup)),
+    Member("parentTask", "generous", lambda p, t: reference(t.parent, "EXPORT") if t.parent else None),
+    Member("originEntity", "generous", lambda p, t: _origin(p, t.origin)),
+    Member("retryCount", "generous", lambda p, t: t.retry_count),
+)
+
+BACKUP = (
+    Member("guid", "poorest", lambda p, b: b.guid),
+    Member("status", "poorest", lambda p, b: enum(b.status)),
+    Member("backupTime", "poorest", lambda p, b: b.backup_time),
+    Member("snapshotTime", "plain", lambda p, b: b.snapshot_time),
+    Member("type", "generous", lambda p, b: enum(b.type)),
+    Member("statusInfo", "generous", lambda p, b: b.status_info),
+    Member("size", "generous", lambda p, b: b.size),
+    Member("protectedEntity", "generous", lambda p, b: p.entity(b.vm, b.vm_name)),
+    Member("parentBackup", "generous", lambda p, b: p.backup_name(b.parent)),
+    Member("backupLocations", "generous", _locations),
+    Member("backupRule", "generous", lambda p, b: p.refer(p.world.rules, b.rule)),
+    Member("originEntity", "generous", lambda p, b: _origin(p, b.origin)),
+    Member("sourceProject", "generous", lambda p, b: p.refer(p.world.projects, b.project)),
+    Member(
+        "taskTimeStats",
+        "generous",
+        lambda p, b: {
+            "queuedExportTime": b.times.queued_export,
+            "exportTime": b.times.export,
+            "queuedStoreTime": b.times.queued_store,
+            "storeTime": b.times.store,
+        },
+    ),
+    Member("warnings", "generous", lambda p, b: b.warnings),
+    Member("warningsPresent", "generous", lambda p, b: bool(b.warnings)),
+    Member("hidden", "generous", lambda p, b: False),
+)
+
+SCHEDULE = (
+    Member("guid", "poorest", lambda p, s: s.guid),
+    Member("name", "poorest", lambda p, s: s.name),
+    Member("active", "poorest", lambda p, s: s.active),
+    Member("type", "poorest", lambda p, s: enum(s.type)),
+    Member("executionType", "poorest", lambda p, s: enum(s.execution_type)),
+    Member("backupType", "poorest", lambda p, s: enum(s.backup_type)),
+    Member("daysOfWeek", "poorest", lambda p, s: _set(s.days)),
+    Member("rules", "poorest", lambda p, s: [reference(r.guid, r.name) for r in p.world.rules_with(s.guid)]),
+    Member("hour", "poorest", lambda p, s: s.hour),
+    Member("startWindowLength", "poorest", lambda p, s: s.start_window),
+    Member("months", "poorest", lambda p, s: _set(s.months)),
+    Member("dayOfWeekOccurrences", "poorest", lambda p, s: _set(s.occurrences)),
+    Member("interval", "poorest", _interval),
+    Member("lastRun", "generous", lambda p, s: s.last_run),
+    Member("policies", "generous", _policies_of),
+    Member("tenantId", "generous", lambda p, s: s.tenant_id),
+)
+
+POLICY = (
+    Member("guid", "poorest", lambda p, x: x.guid),
+    Member("name", "poorest", lambda p, x: x.name),
+    Member("rules", "poorest", lambda p, x: [p.record("rule", rule) for rule in p.world.rules_of(x.guid)]),
+    Member("vms", "poorest", _policy_vms, detail=True),
+    Member("active", "generous", lambda p, x: x.active),
+    Member("priority", "generous", lambda p, x: x.priority),
+    Member("vmCount", "generous", lambda p, x: len(p.world.members_of.get(x.guid, {}))),
+    Member("averageBackupSize", "generous", _average_size),
+    Member("autoAssignMode", "generous", lambda p, x: enum("DISABLED")),
+    Member("autoAssignSettings", "generous", lambda p, x: {"mode": enum("DISABLED")}, detail=True),
+    Member("autoRemoveNonPresent", "generous", lambda p, x: x.auto_remove_non_present, detail=True),
+    Member("tenantId", "generous", lambda p, x: x.tenant_id),
+)
+
+RULE = (
+    Member("guid", "poorest", lambda p, r: r.guid),
+    Member("name", "poorest", lambda p, r: r.name),
+    Member("policy", "generous", lambda p, r: p.refer(p.world.policies, r.policy)),
+    Member("schedules", "generous", _rule_schedules),
+    Member("ruleBackupDestinations", "generous", _rule_destinations),
+    Member("vmCount", "generous", lambda p, r: len(p.world.members_of.get(r.policy, {}))),
+    Member("schedulesCount", "generous", lambda p, r: len(r.schedules)),
+    Member("active", "generous", lambda p, r: r.active),
+    Member("position", "generous", lambda p, r: 0),
+)
+
+DESTINATION = (
+    Member("guid", "poorest", lambda p, d: d.guid),
+    Member("name", "poorest", lambda p, d: d.name),
+    Member("type", "generous", lambda p, d: enum(d.type)),
+    Member("description", "generous", lambda p, d: d.description),
+    Member("defaultBackupDestination", "generous", lambda p, d: d.default),
+    Member("visibleForAllVms", "generous", lambda p, d: d.projects is None),
+    Member("projects", "generous", lambda p, d: [p.refer(p.world.projects, guid) for guid in d.projects or []]),
+    Member("totalAvailableSpace", "generous", lambda p, d: d.total),
+    Member("totalUsedSpace", "generous", lambda p, d: d.used),
+)
+
+PROJECT: tuple[Member, ...] = (
+    Member("guid", "poorest", lambda p, x: x.guid),
+    Member("uuid", "poorest", lambda p, x: x.uuid),
+    Member("name", "poorest", lambda p, x: x.name),
+)
+
+MANAGER = (
+    Member("guid", "poorest", lambda p, m: m.guid),
+    Member("name", "poorest", lambda p, m: m.name),
+    Member("url", "generous", lambda p, m: m.url),
+    Member("type", "generous", lambda p, m: enum(m.type)),
+)
+
+HYPERVISOR = (
+    Member("guid", "poorest", lambda p, h: h.guid),
+    Member("host", "poorest", lambda p, h: h.host),
+    Member("type", "generous", lambda p, h: enum(h.type)),
+    Member("cluster", "generous", lambda p, h: p.refer(p.world.clusters, h.cluster)),
+    Member("hvManager", "generous", lambda p, h: p.refer(p.world.managers, h.manager)),
+    Member("vmCount", "generous", lambda p, h: sum(vm.hypervisor == h.guid for vm in p.world.vms.values())),
+)
+
+CLUSTER = (
+    Member("guid", "poorest", lambda p, c: c.guid),
+    Member("uuid", "poorest", lambda p, c: c.uuid),
+    Member("name", "poorest", lambda p, c: c.name),
+)
+
+STORAGE = (
+    Member("guid", "poorest", lambda p, s: s.guid),
+    Member("uuid", "poorest", lambda p, s: s.uuid),
+    Member("name", "poorest", lambda p, s: s.name),
+    Member("totalAvailableSpace", "generous", lambda p, s: s.total),
+    Member("totalUsedSpace", "generous", lambda p, s: s.used),
+    Member("clusters", "generous", lambda p, s: [{"guid": guid} for guid in s.clusters]),
+)
+
+SHAPES: dict[str, tuple[Member, ...]] = {
+    "vm": VM,
+    "task": TASK,
+    "backup": BACKUP,
+    "schedule": SCHEDULE,
+    "policy": POLICY,
+    "rule": RULE,
+    "destination": DESTINATION,
+    "project": PROJECT,
+    "manager": MANAGER,
+    "hypervisor": HYPERVISOR,
+    "cluster": CLUSTER,
+    "storage": STORAGE,
+}
+
+CHANGES_BY_ITSELF = {"backupUpToDate"}
+"""VM members that change as time passes, so that a list showing them cannot be kept ready."""
+
+KINDS: dict[str, type] = {
+    "vm": VirtualMachine,
+    "task": Task,
+    "backup": Backup,
+    "schedule": Schedule,
+    "policy": Policy,
+    "rule": Rule,
+    "destination": Destination,
+    "project": Project,
+    "manager": Manager,
+    "hypervisor": Hypervisor,
+    "cluster": Cluster,
+    "storage": Storage,
+}
+"""Which objects each record kind shows."""
