@@ -1,0 +1,1 @@
+"""Pages: one module, one screen. ``templates/web/`` has the same names."""

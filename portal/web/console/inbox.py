@@ -1,0 +1,127 @@
+"""Virtual machines that nobody owns, and giving them to a tenant."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_http_methods
+
+from portal.request_scope import ScopedRequest
+from portal.web.filters import FilterBar, pager
+from portal.web.virtual_machines import PLATFORMS, age
+from tenants import audit
+from tenants.refusals import Invalid
+from tenants.rights import ProviderActor, Right
+from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.mirror.infrastructure import PROJECTS
+from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.read_state import INVENTORY, state_of
+from vplus_bridge.ownership.assignment import assign, tenant_by_slug, tenants_by_name
+from vplus_bridge.ownership.unowned import unowned
+from vplus_bridge.protection.verdict import judge
+
+BY_NAME = Keyset("name", (Key("name"), Key("guid")))
+MOST_AT_ONCE = 1000
+
+
+class AssignForm(forms.Form):
+    """Which machines become whose."""
+
+    tenant = forms.CharField(label=gettext_lazy("Tenant"), max_length=63)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def inbox(request: ScopedRequest) -> HttpResponse:
+    """List them, and on POST assign the chosen ones with their history."""
+    provider = request.provider
+    provider.require(Right.PROVIDER_READ)
+    form = AssignForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST":
+        provider.require(Right.PROVIDER_CHANGE)
+        if form.is_valid():
+            try:
+                return _assign(request, provider, form.cleaned_data["tenant"], request.POST.getlist("vm"))
+            except Invalid as problem:
+                for texts in problem.errors.values():
+                    form.add_error(None, " ".join(texts))
+        request.failed = True  # type: ignore[attr-defined]  # nothing half done stays behind
+    return render(
+        request, "web/console/inbox.html", _context(request, provider, form), status=400 if form.errors else 200
+    )
+
+
+def _assign(request: ScopedRequest, provider: ProviderActor, slug: str, guids: Sequence[str]) -> HttpResponse:
+    if len(guids) > MOST_AT_ONCE:
+        raise Invalid({"virtual_machines": [_("Choose at most %(n)d at once.") % {"n": MOST_AT_ONCE}]})
+    tenant = tenant_by_slug(slug)
+    assign(tenant_id=tenant.pk, vm_guids=guids, by=provider.person.name or provider.person.email)
+    judge(guids)
+    audit.record(
+        provider,
+        "virtual_machine.assign",
+        tenant_id=tenant.pk,
+        object_kind="virtual_machine",
+        object_name=ngettext("%(n)d virtual machine", "%(n)d virtual machines", len(guids)) % {"n": len(guids)},
+        detail={"virtual_machines": list(guids)[:200]},
+    )
+    words = ngettext(
+        "%(n)d virtual machine is now %(tenant)s’s.", "%(n)d virtual machines are now %(tenant)s’s.", len(guids)
+    )
+    messages.success(request, words % {"n": len(guids), "tenant": tenant.name})
+    return redirect("console:inbox")
+
+
+def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) -> dict[str, Any]:
+    now = timezone.now()
+    bar = FilterBar(request, search=("search", _("Name, UUID, project"), _("Search virtual machines")), kept=("size",))
+    rows = unowned()
+    if text := bar.value("search").replace("\0", ""):
+        rows = rows.filter(Q(name__icontains=text) | Q(uuid=text) | Q(guid=text) | Q(project_name__icontains=text))
+    page = page_of(rows, BY_NAME, bar.cursor, bar.size)
+    total, everything = rows.count(), unowned().count()
+    inventory, projects = state_of(INVENTORY), state_of(PROJECTS)
+    heading = ngettext("%(n)d virtual machine has no owner", "%(n)d virtual machines have no owner", everything)
+    return {
+        "heading": heading % {"n": everything} if everything else _("Every virtual machine has an owner."),
+        "age": age(inventory.succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
+        "notice": _("Projects cannot be read; nothing is assigned by project.") if projects.failing_since else "",
+        "tabs": [],
+        "filters": bar.context(),
+        "rows": [_row(row) for row in page.rows],
+        "tenants": [{"value": tenant.slug, "word": tenant.name} for tenant in tenants_by_name()],
+        "can_assign": provider.may(Right.PROVIDER_CHANGE),
+        "action_url": reverse("console:inbox"),
+        "form": form,
+        "consequence": _("They and their backups become visible to the tenant."),
+        **pager(
+            bar,
+            shown=len(page.rows),
+            total=total,
+            next_cursor=page.next_cursor,
+            previous_cursor=page.previous_cursor,
+        ),
+    }
+
+
+def _row(machine: VirtualMachine) -> dict[str, Any]:
+    return {
+        "guid": machine.guid,
+        "name": machine.name,
+        "uuid": machine.uuid,
+        "project": machine.project_name,
+        "cluster": machine.cluster_name,
+        "platform_word": PLATFORMS.get(machine.platform, machine.platform),
+        "seen_at": machine.first_seen_at,
+        "gone": machine.gone,
+        "backup_count": machine.backup_count,  # type: ignore[attr-defined]  # annotated by unowned()
+        "suggestion": "",
+    }

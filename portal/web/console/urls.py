@@ -1,0 +1,13 @@
+"""Pages of the provider, below /console/; names are ``console:...``."""
+
+from django.urls import path
+from django.views.generic import RedirectView
+
+from portal.web.console import inbox
+
+app_name = "console"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="console:inbox"), name="overview"),
+    path("virtual-machines/", inbox.inbox, name="inbox"),
+]

@@ -1,0 +1,315 @@
+"""What rows of several pages show of an operation, a backup or a machine: figures and words, ready for the templates."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from portal.web.wording import moments
+from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge
+from tenants.rights import Actor
+from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
+from vplus_bridge.operations.actions import BACK_UP, allowed_actions
+from vplus_bridge.operations.estimate import seconds_left
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import State
+from vplus_bridge.operations.words import error_words
+from vplus_bridge.protection.verdict import Reason
+from vplus_bridge.protection.words import reason_words
+
+OPINIONS = {
+    Reason.VPLUS_UP_TO_DATE: "up_to_date",
+    Reason.VPLUS_OUTDATED: "outdated",
+    Reason.VPLUS_NO_SCHEDULE: "no_schedule",
+}
+
+
+def type_words() -> Mapping[str, str]:
+    """Return vPlus's backup types as words; an unknown one is shown as it came."""
+    return {
+        "FULL": _("Full"),
+        "INCREMENTAL": _("Incremental"),
+        "SYNCHRONIZATION": _("Synchronization"),
+        "SYNTHETIC": _("Synthetic"),
+        "": _("Type not given"),
+    }
+
+
+def type_word(name: str) -> str:
+    """Return one backup type as a word."""
+    return type_words().get(name, name)
+
+
+def stage_words(operation: Operation) -> str:
+    """Return what it does at this moment, with the stage counted: "Storing, 2 of 2"."""
+    if operation.state == State.REQUESTED:
+        return _("Waiting to be sent")
+    if operation.state == State.SUBMITTED:
+        return _("Queued")
+    return _("Storing, 2 of 2") if operation.stage == "store" else _("Exporting, 1 of 2")
+
+
+def what_words(operation: Operation) -> str:
+    """Return what was asked for: "Backup, full"."""
+    return _("Backup, %(type)s") % {"type": type_word(operation.plan.get("backup_type", "")).lower()}
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running operation inside a row."""
+
+    label: str
+    url: str
+    stage_word: str
+    percent: float | None
+    kind_word: str
+    eta: float | None
+
+
+def live(operation: Operation, slug: str, now: datetime) -> Live:
+    """Return the running part of a row."""
+    return Live(
+        label=_("Backup of %(name)s") % {"name": operation.virtual_machine_name},
+        url=operation_url(operation, slug),
+        stage_word=stage_words(operation),
+        percent=operation.progress,
+        kind_word=type_word(operation.plan.get("backup_type", "")),
+        eta=seconds_left(operation, now),
+    )
+
+
+def operation_url(operation: Operation, slug: str) -> str:
+    """Return the address of an operation's page."""
+    return reverse("tenant:operation", kwargs={"tenant_slug": slug, "operation_id": operation.pk})
+
+
+def badge_of_operation(operation: Operation) -> Badge:
+    """Return the badge of an operation."""
+    stage: Word = _("Storing") if operation.stage == "store" else _("Exporting")
+    return operation_badge(operation.state, stage=stage, warnings=bool(shown_warnings(operation)))
+
+
+def shown_warnings(operation: Operation) -> list[str]:
+    """Return the codes that make "Done" a "Done with warnings": how we found our task is no trouble of the backup."""
+    return [code for code in operation.warnings if code != "identified_by_absence_of_others"]
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """One operation in a table."""
+
+    id: str
+    url: str
+    what: str
+    vm_name: str
+    vm_url: str
+    started_at: datetime
+    badge: Badge
+    reason: Word
+    live: Live | None
+    by: str
+    cancel_url: str = ""
+
+
+def operation_rows(rows: Iterable[Operation], slug: str, now: datetime) -> list[OperationRow]:
+    """Return operations as table rows; a bar where one runs, the cause where one failed."""
+    return [
+        OperationRow(
+            id=str(row.pk),
+            url=operation_url(row, slug),
+            what=what_words(row),
+            vm_name=row.virtual_machine_name,
+            vm_url=machine_url("vm_detail", slug, row.virtual_machine_guid),
+            started_at=row.requested_at,
+            badge=badge_of_operation(row),
+            reason=error_words(row.error_code).title if row.error_code else "",
+            live=live(row, slug, now) if row.active else None,
+            by=row.requested_by_name,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class MachineRow:
+    """One virtual machine in the list."""
+
+    guid: str
+    name: str
+    url: str
+    policy_name: str
+    gone: bool
+    badge: Badge
+    reason: Word
+    operation: Live | None
+    last_backup_at: datetime | None
+    last_backup_size: int | None
+    time_not_given: bool
+    can_select: bool
+    can_back_up: bool
+    back_up_url: str
+    can_restore: bool = False
+    restore_url: str = ""
+
+
+def machine_url(name: str, slug: str, guid: str) -> str:
+    """Return the address of one of a machine's pages."""
+    return reverse(f"tenant:{name}", kwargs={"tenant_slug": slug, "guid": guid})
+
+
+def machine_badge(machine: VirtualMachine) -> Badge:
+    """Return the badge of the verdict, before there is one by promise: never green (screens.md 4)."""
+    opinion = OPINIONS.get(Reason(machine.protection_reason))
+    return interim_badge(machine.protection_status, opinion, present=not machine.gone)
+
+
+def machine_rows(
+    rows: Sequence[VirtualMachine], actor: Actor, active: Mapping[str, Sequence[Operation]], now: datetime
+) -> list[MachineRow]:
+    """Return virtual machines as list rows."""
+    return [_machine_row(row, actor, active.get(row.guid, ()), now) for row in rows]
+
+
+def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operation], now: datetime) -> MachineRow:
+    slug = actor.tenant_slug
+    can_back_up = BACK_UP in allowed_actions(actor, machine, active)
+    return MachineRow(
+        guid=machine.guid,
+        name=machine.name,
+        url=machine_url("vm_detail", slug, machine.guid),
+        policy_name=machine.policy_name,
+        gone=machine.gone,
+        badge=machine_badge(machine),
+        reason=machine_reason(machine, now),
+        operation=live(active[0], slug, now) if active else None,
+        last_backup_at=machine.last_backup_at,
+        last_backup_size=machine.last_backup_size,
+        time_not_given=machine.restore_point_count > 0 and machine.last_backup_at is None,
+        can_select=can_back_up,
+        can_back_up=can_back_up,
+        back_up_url=back_up_url(slug, [machine.guid]),
+    )
+
+
+def back_up_url(slug: str, guids: Sequence[str]) -> str:
+    """Return the address of the page that asks for backups of these machines."""
+    return f"{reverse('tenant:backup_new', kwargs={'tenant_slug': slug})}?{urlencode([('vm', guid) for guid in guids])}"
+
+
+def machine_reason(machine: VirtualMachine, now: datetime) -> Word:
+    """Return the sentence beside a machine's badge: why, or since when it is gone and what is left of it."""
+    if not machine.gone:
+        return reason_words(machine.protection_reason).sentence
+    count = machine.restore_point_count
+    kept = ngettext("%(n)d restore point kept.", "%(n)d restore points kept.", count) % {"n": count}
+    if count == 0:
+        kept = _("No restore point is kept.")
+    if machine.gone_since is None:
+        return f"{_('Not on the platform.')} {kept}"
+    since = moments.exact_words(machine.gone_since, now, timezone.get_current_timezone(), weekday=False)
+    return f"{_('Not on the platform since %(since)s.') % {'since': since}} {kept}"
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """One restore point."""
+
+    at: datetime | None
+    seen_at: datetime
+    type_word: str
+    chain_words: str
+    size: int | None
+    destination: str
+    last_good: bool
+    restore_url: str = ""
+
+
+@dataclass(frozen=True)
+class BackupRow:
+    """One backup record, good or not."""
+
+    at: datetime
+    at_known: bool
+    type_word: str
+    note: str
+    badge: Badge
+    size: int | None
+    waited: float | None
+    exported: float | None
+    stored: float | None
+    destination: str
+    by: str
+    reason: Word
+
+
+def point_rows(
+    points: Iterable[Backup], chains: Mapping[str, Backup], labels: Mapping[str, str], newest_guid: str, now: datetime
+) -> list[PointRow]:
+    """Return restore points as rows. ``chains``: by guid, the full backup that an incremental needs."""
+    return [
+        PointRow(
+            at=point.taken_at,
+            seen_at=point.first_seen_at,
+            type_word=type_word(point.type),
+            chain_words=_chain_words(point, chains, now),
+            size=point.size,
+            destination=labels.get(point.destination_guid, ""),
+            last_good=point.guid == newest_guid,
+        )
+        for point in points
+    ]
+
+
+def _chain_words(point: Backup, chains: Mapping[str, Backup], now: datetime) -> str:
+    full = chains.get(point.guid)
+    if full is None or full.taken_at is None:
+        return ""
+    when = moments.exact_words(full.taken_at, now, timezone.get_current_timezone(), weekday=False)
+    return _("needs Full of %(when)s") % {"when": when}
+
+
+def backup_rows(
+    backups: Iterable[Backup], makers: Mapping[str, Operation], labels: Mapping[str, str]
+) -> list[BackupRow]:
+    """Return backup records as rows."""
+    return [_backup_row(backup, makers.get(backup.guid), labels) for backup in backups]
+
+
+def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, str]) -> BackupRow:
+    fell_back = maker is not None and "full_instead_of_incremental" in maker.warnings
+    notes = [_("full instead of incremental")] if fell_back else []
+    if backup.taken_at_source == TimeSource.FINISHED:
+        notes.append(_("time of the end of the copy"))
+    waits = [part for part in (backup.queued_export_seconds, backup.queued_store_seconds) if part is not None]
+    return BackupRow(
+        at=backup.taken_at or backup.first_seen_at,
+        at_known=backup.taken_at is not None,
+        type_word=type_word(backup.type),
+        note=", ".join(notes),
+        badge=backup_badge(backup.status),
+        size=backup.size or None,
+        waited=sum(waits) if waits else None,
+        exported=backup.export_seconds,
+        stored=backup.store_seconds,
+        destination=labels.get(backup.destination_guid, ""),
+        by=maker.requested_by_name if maker else _origin_words(backup.origin_type),
+        reason=_failure_words(backup, maker),
+    )
+
+
+def _origin_words(origin: str) -> str:
+    return {"SCHEDULE": _("Schedule"), "SYSTEM_SCHEDULE": _("Schedule"), "USER": _("The provider")}.get(origin, "")
+
+
+def _failure_words(backup: Backup, maker: Operation | None) -> Word:
+    """Return why a backup failed, in our words: vPlus's own can name hosts and paths, and are the provider's."""
+    if backup.status != "FAILED":
+        return ""
+    if maker is not None and maker.error_code:
+        return error_words(maker.error_code).cause
+    return _("The backup system gave no reason that can be shown here. Ask your provider.")

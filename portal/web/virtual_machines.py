@@ -1,0 +1,372 @@
+"""The list of virtual machines, and one with its tabs. A view fits a screen; what it shows comes from the mirror."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
+
+from portal.request_scope import ScopedRequest
+from portal.web import shown
+from portal.web.filters import FilterBar, Select, pager
+from portal.web.frame import counts_of
+from portal.web.wording import moments, numbers
+from tenants.rights import Actor, Right
+from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.mirror import listing
+from vplus_bridge.mirror.backups import newest_first
+from vplus_bridge.mirror.models import Backup, VirtualMachine
+from vplus_bridge.mirror.read_state import INVENTORY, state_of
+from vplus_bridge.operations import visible as operations
+from vplus_bridge.ownership import visible
+
+STALE_AFTER = 3
+NEWEST_BACKUPS = Keyset("newest", (Key("taken_at", descending=True, nullable=True), Key("guid")))
+OVERVIEW_ROWS = 5
+PLATFORMS = {"OPENSTACK": "OpenStack", "VCENTER": "vCenter", "RHV": "RHV", "NUTANIX": "Nutanix", "PROXMOX": "Proxmox"}
+
+
+@require_safe
+def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
+    """Find, select, act: the tenant's virtual machines that the person sees."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    seen = visible.virtual_machines(actor)
+    bar = _list_bar(request, actor)
+    order = bar.value("order") if bar.value("order") in listing.ORDERINGS else listing.DEFAULT_ORDERING
+    yes_no = {"yes": True, "no": False}
+    query = listing.VirtualMachineQuery(
+        search=bar.value("search").replace("\0", ""),
+        status=bar.value("status") if bar.value("status") in listing.STATUSES else "",
+        present=yes_no.get(bar.value("presence")),
+        policy=bar.value("policy"),
+        has_restore_point=yes_no.get(bar.value("points")),
+        ordering=order,
+    )
+    rows = listing.filtered(seen, query)
+    page = listing.page_of(rows, order, bar.cursor, bar.size)
+    active = operations.active_by_machine(actor, [row.guid for row in page.rows])
+    counts, inventory = counts_of(request, actor), state_of(INVENTORY)
+    context = {
+        **pager(
+            bar,
+            shown=len(page.rows),
+            total=rows.count(),
+            next_cursor=page.next_cursor,
+            previous_cursor=page.previous_cursor,
+        ),
+        "age": age(inventory.succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
+        "segments": numbers.coverage_segments(
+            [("bad", counts["not_protected"]), ("idle", counts["unknown"]), ("track", counts["gone"])]
+        ),
+        "tiles": _tiles(bar, counts),
+        "filters": bar.context(),
+        "columns": _columns(bar, order),
+        "rows": shown.machine_rows(page.rows, actor, active, now),
+        "can_select": actor.may_somewhere(Right.BACK_UP) and not actor.suspended,
+        "back_up_url": reverse("tenant:backup_new", kwargs={"tenant_slug": actor.tenant_slug}),
+        "empty_text": _empty_text(bar, counts, inventory.succeeded_at, now),
+        "clear_url": bar.url(search=None, status=None, presence=None, policy=None, points=None)
+        if counts["all"] and not page.rows
+        else "",
+        "granted_words": _granted_words(actor),
+        "next_inventory_words": _next_inventory(inventory.started_at, now),
+    }
+    context["count_words"] = f"{context['count_words']}, {_order_word(order)}" if page.rows else context["count_words"]
+    return render(request, "web/virtual_machines/list.html", context)
+
+
+@require_safe
+def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """Facts, the newest restore points, the last operations."""
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    points = list(visible.restore_points(actor, guid)[:OVERVIEW_ROWS])
+    full = newest_first(visible.restore_points(actor, guid).filter(type="FULL")).first()
+    last = (
+        operations.operations(actor).filter(virtual_machine_guid=guid).order_by("-requested_at", "pk")[:OVERVIEW_ROWS]
+    )
+    context = _detail(actor, machine, "overview", now)
+    context["vm"] |= {"last_backup": _fact(points[0] if points else None), "last_full": _fact(full)}
+    context |= {
+        "points": shown.point_rows(points, {}, _labels(actor), machine.newest_point_guid, now),
+        "operations": shown.operation_rows(last, tenant_slug, now),
+        "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
+        "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
+    }
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+@require_safe
+def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """Those backups that one can restore, newest first."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    rows = visible.restore_points(actor, guid)
+    bar = FilterBar(request)
+    page = page_of(rows.order_by(), NEWEST_BACKUPS, bar.cursor, bar.size)
+    context = _detail(actor, machine, "restore_points", now) | {
+        "points": shown.point_rows(page.rows, _chains(actor, guid), _labels(actor), machine.newest_point_guid, now)
+    }
+    context |= pager(
+        bar,
+        shown=len(page.rows),
+        total=rows.count(),
+        next_cursor=page.next_cursor,
+        previous_cursor=page.previous_cursor,
+    )
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+@require_safe
+def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """Every record, good or not, newest first."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    everything = visible.backups(actor, guid)
+    bar = _backup_bar(request)
+    rows = _filtered_backups(everything, bar)
+    page = page_of(rows, NEWEST_BACKUPS, bar.cursor, bar.size)
+    makers = operations.makers_of(actor, [row.guid for row in page.rows])
+    context = _detail(actor, machine, "backups", now) | {
+        "backups": shown.backup_rows(page.rows, makers, _labels(actor)),
+        "filters": bar.context(),
+    }
+    context |= pager(
+        bar,
+        shown=len(page.rows),
+        total=rows.count(),
+        next_cursor=page.next_cursor,
+        previous_cursor=page.previous_cursor,
+    )
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+@require_safe
+def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """What people asked of this machine."""
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    rows = operations.operations(actor).filter(virtual_machine_guid=guid)
+    bar = FilterBar(request)
+    page = page_of(rows, operations.NEWEST_FIRST, bar.cursor, bar.size)
+    context = _detail(actor, machine, "activity", now) | {
+        "operations": shown.operation_rows(page.rows, tenant_slug, now),
+        "filters": bar.context(),
+    }
+    context |= pager(
+        bar,
+        shown=len(page.rows),
+        total=rows.count(),
+        next_cursor=page.next_cursor,
+        previous_cursor=page.previous_cursor,
+    )
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+def age(at: datetime | None, interval_seconds: float, now: datetime) -> dict[str, Any]:
+    """Return how old what is shown is, and whether that is older than three times its interval."""
+    return {"at": at, "stale": at is not None and now - at > timedelta(seconds=STALE_AFTER * interval_seconds)}
+
+
+def _list_bar(request: ScopedRequest, actor: Actor) -> FilterBar:
+    names = visible.virtual_machines(actor).exclude(policy_name="").order_by("policy_name")
+    policies = [(name, name) for name in names.values_list("policy_name", flat=True).distinct()[:200]]
+    return FilterBar(
+        request,
+        search=("search", _("Name or UUID"), _("Search virtual machines")),
+        selects=[
+            Select("presence", _("Presence"), [("", _("Any")), ("yes", _("On the platform")), ("no", _("Gone"))]),
+            Select("policy", _("Policy"), [("", _("Any")), (listing.NO_POLICY, _("No policy")), *policies]),
+            Select("points", _("Restore points"), [("", _("Any")), ("yes", _("Some")), ("no", _("None"))]),
+        ],
+        kept=("status", "order", "size"),
+    )
+
+
+def _tiles(bar: FilterBar, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    chosen = bar.value("status")
+    words = [
+        ("", _("All"), "", counts["all"]),
+        ("not_protected", _("Not protected"), "bad", counts["not_protected"]),
+        ("unknown", _("Not judged yet"), "", counts["unknown"]),
+        ("gone", _("Gone"), "", counts["gone"]),
+    ]
+    return [
+        {"word": word, "count": count, "url": bar.url(status=status), "tone": tone, "current": chosen == status}
+        for status, word, tone, count in words
+    ]
+
+
+def _columns(bar: FilterBar, order: str) -> dict[str, dict[str, str]]:
+    def column(word: str, ascending: str, descending: str) -> dict[str, str]:
+        following = descending if order == ascending else ascending
+        direction = {ascending: "ascending", descending: "descending"}.get(order, "")
+        return {"word": word, "url": bar.url(order=following), "sorted": direction}
+
+    worst_first = {
+        "word": _("Protection"),
+        "url": bar.url(order=None),
+        "sorted": "descending" if order == listing.DEFAULT_ORDERING else "",
+    }
+    return {
+        "name": column(_("Name"), "name", "-name"),
+        "protection": worst_first,
+        "last_backup": column(_("Last backup"), "-last_backup_at", "last_backup_at"),
+    }
+
+
+def _order_word(order: str) -> str:
+    return {
+        "attention": _("worst first"),
+        "name": _("by name"),
+        "-name": _("by name, last first"),
+        "last_backup_at": _("oldest backup first"),
+        "-last_backup_at": _("newest backup first"),
+        "last_backup_size": _("smallest first"),
+        "-last_backup_size": _("largest first"),
+    }[order]
+
+
+def _empty_text(bar: FilterBar, counts: Mapping[str, int], read_at: datetime | None, now: datetime) -> str:
+    if counts["all"] == 0:
+        words = _("No virtual machines yet. They appear once your provider has assigned them.")
+        if read_at is None:
+            return words
+        return f"{words} {_('Inventory was read %(ago)s.') % {'ago': moments.relative_words(read_at, now)}}"
+    only_tile = not any(bar.value(name) for name in ("search", "presence", "policy", "points"))
+    if bar.value("status") == "not_protected" and only_tile:
+        return _(
+            "None. Every virtual machine on the platform has a restorable backup, or its history was not read yet."
+        )
+    return _("Nothing matches.")
+
+
+def _granted_words(actor: Actor) -> str:
+    if actor.sees_all:
+        return ""
+    count = len(actor.grants)
+    words = ngettext(
+        "You see the %(n)d virtual machine granted to you.", "You see the %(n)d virtual machines granted to you.", count
+    )
+    return words % {"n": count}
+
+
+def _next_inventory(started_at: datetime | None, now: datetime) -> str:
+    if started_at is None:
+        return ""
+    upcoming = started_at + timedelta(seconds=settings.VPLUS_INVENTORY_SECONDS)
+    return moments.relative_words(upcoming, now) if upcoming > now else ""
+
+
+def _detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> dict[str, Any]:
+    """Return what every tab of a machine's page shows."""
+    slug, guid = actor.tenant_slug, machine.guid
+    active = operations.active_by_machine(actor, [guid]).get(guid, [])
+    row = shown.machine_rows([machine], actor, {guid: active}, now)[0]
+    counts = visible.backups(actor, guid).count()
+    tabs = [
+        ("overview", "vm_detail", _("Overview"), None),
+        ("restore_points", "vm_restore_points", _("Restore points"), machine.restore_point_count),
+        ("backups", "vm_backups", _("Backups"), counts),
+        ("activity", "vm_activity", _("Activity"), None),
+    ]
+    return {
+        "vm": {
+            "name": machine.name,
+            "uuid": machine.uuid,
+            "guid": guid,
+            "platform_word": PLATFORMS.get(machine.platform, machine.platform),
+            "gone": machine.gone,
+            "policy_name": machine.policy_name,
+            "badge": row.badge,
+            "reason": row.reason,
+        },
+        "crumbs": [{"word": _("Virtual machines"), "url": reverse("tenant:vm_list", kwargs={"tenant_slug": slug})}],
+        "here": machine.name,
+        "age": age(machine.history_read_at, settings.VPLUS_HISTORY_MAX_AGE_SECONDS, now),
+        "operation": row.operation,
+        "can_back_up": row.can_back_up,
+        "back_up_url": row.back_up_url,
+        "can_restore": False,
+        "restore_url": "",
+        "tab": tab,
+        "tabs": [
+            {"word": word, "url": shown.machine_url(name, slug, guid), "current": key == tab, "count": count}
+            for key, name, word, count in tabs
+        ],
+    }
+
+
+def _fact(backup: Backup | None) -> dict[str, Any] | None:
+    if backup is None or backup.taken_at is None:
+        return None
+    took = [part for part in (backup.export_seconds, backup.store_seconds) if part is not None]
+    return {
+        "at": backup.taken_at,
+        "type_word": shown.type_word(backup.type),
+        "size": backup.size,
+        "seconds": sum(took) if took else None,
+    }
+
+
+def _labels(actor: Actor) -> dict[str, str]:
+    """Return destinations under the labels that the tenant knows; any other name is the provider's (vplus-api.md 4.20)."""
+    return {row.destination_guid: row.label for row in visible.destinations(actor)}
+
+
+def _chains(actor: Actor, guid: str) -> dict[str, Backup]:
+    """Return, by incremental, the full backup that it needs in the end."""
+    known = {backup.guid: backup for backup in visible.backups(actor, guid)}
+    chains = {}
+    for backup in known.values():
+        root, steps = backup, 0
+        while root.parent_guid in known and steps < len(known):
+            root, steps = known[root.parent_guid], steps + 1
+        if root.guid != backup.guid:
+            chains[backup.guid] = root
+    return chains
+
+
+def _backup_bar(request: ScopedRequest) -> FilterBar:
+    statuses = [("SUCCESS", _("Stored")), ("FAILED", _("Failed")), ("SUCCESS_REMOVED", _("Removed"))]
+    types = [("FULL", _("Full")), ("INCREMENTAL", _("Incremental"))]
+    return FilterBar(
+        request,
+        selects=[
+            Select("status", _("Status"), [("", _("Any")), *statuses]),
+            Select("type", _("Type"), [("", _("Any")), *types]),
+        ],
+        dates=[("from_day", _("From")), ("to_day", _("To"))],
+        kept=("size",),
+    )
+
+
+def _filtered_backups(rows: Any, bar: FilterBar) -> Any:
+    if status := bar.value("status"):
+        rows = rows.filter(status=status)
+    if kind := bar.value("type"):
+        rows = rows.filter(type=kind)
+    zone = timezone.get_current_timezone()
+    if start := _day(bar.value("from_day")):
+        rows = rows.filter(taken_at__gte=start.replace(tzinfo=zone))
+    if end := _day(bar.value("to_day")):
+        rows = rows.filter(Q(taken_at__lt=(end + timedelta(days=1)).replace(tzinfo=zone)))
+    return rows
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d") if text else None  # noqa: DTZ007  # the reader's zone is added
+    except ValueError:
+        return None
