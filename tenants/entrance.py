@@ -85,6 +85,14 @@ def remember_place(person: PersonRow, slug: str) -> None:
         PersonRow.objects.filter(pk=person.pk).update(last_tenant_slug=slug)
 
 
+def change_profile(person: PersonRow, *, name: str, time_zone: str, theme: str) -> None:
+    """Change what a person says about themselves; their name follows into each tenant."""
+    PersonRow.objects.filter(pk=person.pk).update(name=name, time_zone=time_zone, theme=theme)
+    if name != person.name:
+        with every_tenant("entrance: a person's own name"):
+            Membership.objects.filter(person_id=person.pk).update(name=name)
+
+
 def invitation_path(person: PersonRow) -> str:
     """Return the path and query of a link with which a person sets a first password; it ends by itself (3 days)."""
     from allauth.account.forms import default_token_generator  # allauth's forms need the apps to be ready

@@ -199,7 +199,7 @@ def _tiles(bar: FilterBar, counts: Mapping[str, int]) -> list[dict[str, Any]]:
     words = [
         ("", _("All"), "", counts["all"]),
         ("not_protected", _("Not protected"), "bad", counts["not_protected"]),
-        ("unknown", _("Not judged yet"), "", counts["unknown"]),
+        ("unknown", _("Not judged"), "", counts["unknown"]),
         ("gone", _("Gone"), "", counts["gone"]),
     ]
     return [

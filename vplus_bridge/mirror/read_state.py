@@ -54,6 +54,17 @@ def state_of(name: str) -> ReadState:
     return ReadState.objects.filter(name=name).first() or ReadState(name=name)
 
 
+def read_at(*names: str) -> dict[str, datetime | None]:
+    """Return when each of these readings last worked (UTC; None: never), in one SQL statement: the age of figures."""
+    known = dict(ReadState.objects.filter(name__in=names).values_list("name", "succeeded_at"))
+    return {name: known.get(name) for name in names}
+
+
+def all_states() -> list[ReadState]:
+    """Return the state of every reading there has been, by name."""
+    return list(ReadState.objects.order_by("name"))
+
+
 def problem_code(problem: VplusError) -> str:
     """Return the code under which the trouble is known on pages."""
     for kind, code in (

@@ -102,7 +102,7 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
     active = {
         row.subject: row for row in Operation.objects.filter(subject__in=guids, kind=Kind.BACKUP, state__in=ACTIVE)
     }
-    last_used = _last_destinations(guids) if wish.destination is None else {}
+    last_used = last_destinations(guids) if wish.destination is None else {}
     for machine in machines:
         if running := active.get(machine.guid):
             _join(asked, machine, running, given)
@@ -209,7 +209,7 @@ def _default_destination(destinations: Mapping[str, str], last: str | None) -> s
     return next(iter(destinations)) if len(destinations) == 1 else None
 
 
-def _last_destinations(guids: Sequence[str]) -> dict[str, str]:
+def last_destinations(guids: Sequence[str]) -> dict[str, str]:
     """Return, by virtual machine, where its last copy went: by its backups, else by its last operation."""
     asked = Operation.objects.filter(subject__in=guids, kind=Kind.BACKUP).order_by("requested_at")
     last = {subject: plan.get("destination", "") for subject, plan in asked.values_list("subject", "plan")}

@@ -142,6 +142,11 @@ def tenant_by_slug(slug: str) -> Tenant:
     return tenant
 
 
+def tenants_by_name() -> list[Tenant]:
+    """Return every tenant, in the open wide scope, for the provider's choice."""
+    return list(Tenant.objects.order_by("name", "slug"))
+
+
 def _hand_over(vm_guids: list[str], tenant_id: UUID) -> None:
     OwnershipChange.objects.filter(virtual_machine_guid__in=vm_guids).update(handed_over=True)
     with connection.cursor() as cursor:

@@ -1,0 +1,15 @@
+"""The app's registration: system checks live here."""
+
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """Entrances and faces."""
+
+    name = "portal"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from portal import checks  # needs the registry of apps
+
+        del checks

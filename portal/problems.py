@@ -1,0 +1,137 @@
+"""A no, and unknown trouble, as a page or as a problem document (RFC 9457): the same words everywhere."""
+
+import sys
+from typing import Any
+
+import structlog
+from django.db import OperationalError
+from django.http import Http404 as DjangoHttp404
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from psycopg_pool import PoolTimeout
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from tenants.refusals import Invalid, NotVisible, Refusal
+
+log = structlog.get_logger(__name__)
+PROBLEM = "application/problem+json"
+UNKNOWN_TROUBLE = "This could not be answered right now. Your virtual machines and backups are not affected."
+BUSY = "Too many people ask at the same moment. Nothing was lost; try again in a few seconds."
+
+
+def refusal_page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
+    """Return the page of a refusal: title, sentence, what is wrong with which field, reference."""
+    context = {"refusal": refusal, "reference": _reference(request)}
+    template = "404.html" if isinstance(refusal, NotVisible) else "refusal.html"
+    return render(request, template, context, status=refusal.status)
+
+
+def api_exception_handler(problem: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn what a view of the API raised into a problem document, and see to it that the transaction is rolled back."""
+    request: HttpRequest = context["request"]._request  # DRF offers no other way to Django's request
+    request.failed = True  # type: ignore[attr-defined]
+    refusal = _as_refusal(problem)
+    if refusal is None:
+        return None
+    if isinstance(problem, Refusal):
+        request.refusal = refusal  # type: ignore[attr-defined]
+    response = Response(document(request, refusal), status=refusal.status, content_type=PROBLEM)
+    if refusal.status == 401:  # noqa: PLR2004
+        response["WWW-Authenticate"] = 'Bearer realm="vPlus Portal"'
+    return response
+
+
+def document(request: HttpRequest, refusal: Refusal) -> dict[str, Any]:
+    """Return the members of a problem document."""
+    return {
+        "type": f"urn:vplus-portal:problem:{refusal.code}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": refusal.message,
+        "code": refusal.code,
+        "reference": _reference(request),
+        "errors": refusal.errors,
+    }
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer what no path or object matches (handler404)."""
+    del exception
+    return _trouble(request, NotVisible(), "404.html")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a request that is refused before a view (handler403)."""
+    del exception
+    return _trouble(request, _Plain(403, "forbidden", "Not allowed", "This is not allowed."), "403.html")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer a request that cannot be understood (handler400)."""
+    del exception
+    return _trouble(
+        request, _Plain(400, "bad_request", "Bad request", "This request cannot be understood."), "400.html"
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer unknown trouble with one calm sentence and the reference that is also in the log (handler500)."""
+    problem = sys.exc_info()[1]
+    if isinstance(problem, PoolTimeout) or (
+        isinstance(problem, OperationalError) and isinstance(problem.__cause__, PoolTimeout)
+    ):
+        response = _trouble(request, _Plain(503, "busy", "Busy", BUSY), "500.html")
+        response["Retry-After"] = "5"
+        return response
+    log.error("unknown trouble", path=request.path, exc_info=problem)
+    return _trouble(request, _Plain(500, "unknown_trouble", "Unknown trouble", UNKNOWN_TROUBLE), "500.html")
+
+
+class _Plain(Refusal):
+    """A refusal whose status and title are given."""
+
+    def __init__(self, status: int, code: str, title: str, message: str) -> None:
+        super().__init__(code, message)
+        self.status, self.title = status, title  # type: ignore[misc]  # these two differ by instance here only
+
+
+def _trouble(request: HttpRequest, refusal: Refusal, template: str) -> HttpResponse:
+    if request.path_info.startswith("/api/"):
+        return JsonResponse(document(request, refusal), status=refusal.status, content_type=PROBLEM)
+    return render(request, template, {"refusal": refusal, "reference": _reference(request)}, status=refusal.status)
+
+
+def _as_refusal(problem: Exception) -> Refusal | None:
+    if isinstance(problem, Refusal):
+        return problem
+    if isinstance(problem, DjangoHttp404 | drf.NotFound):
+        return NotVisible()
+    if isinstance(problem, drf.ValidationError):
+        return Invalid(_flat(problem.detail))
+    if isinstance(problem, drf.NotAuthenticated | drf.AuthenticationFailed):
+        return _Plain(
+            401, "not_authenticated", "Not signed in", "Send a token that is valid: Authorization: Bearer <token>."
+        )
+    if isinstance(problem, drf.APIException):
+        return _Plain(problem.status_code, str(problem.default_code), "This cannot be done", str(problem.detail))
+    return None
+
+
+def _flat(detail: Any, path: str = "") -> dict[str, list[str]]:
+    """Return errors by field from DRF's nested shape; an item of a list is named by its index."""
+    if isinstance(detail, dict):
+        items = [(f"{path}.{key}" if path else str(key), value) for key, value in detail.items()]
+    elif isinstance(detail, list) and any(isinstance(value, dict | list) for value in detail):
+        items = [(f"{path}.{index}" if path else str(index), value) for index, value in enumerate(detail) if value]
+    else:
+        texts = detail if isinstance(detail, list) else [detail]
+        return {path or "non_field_errors": [str(text) for text in texts]}
+    errors: dict[str, list[str]] = {}
+    for name, value in items:
+        errors.update(_flat(value, name))
+    return errors
+
+
+def _reference(request: HttpRequest) -> str:
+    return getattr(request, "reference", "")

@@ -1,0 +1,291 @@
+"""Django's settings: the one place where the environment is read, strictly; see docs/operators/environment.md."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from csp.constants import NONE, SELF
+from psycopg_pool import ConnectionPool
+
+from portal.environment import Environment, EnvironmentProblem
+from portal.logs import logging_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment = Environment()
+
+
+def refuse(wrong: bool, sentence: str) -> None:
+    """Stop the start with a sentence where a combination of settings is wrong."""
+    if wrong:
+        raise EnvironmentProblem(sentence)
+
+
+try:
+    DEBUG = environment.flag("DEBUG", False)
+    SECRET_KEY = environment.secret("SECRET_KEY", least=32)
+    PORTAL_BASE_URL = environment.url("PORTAL_BASE_URL", ("http", "https"), "http://localhost:8000").rstrip("/")
+    _base = urlsplit(PORTAL_BASE_URL)
+    SECURE = _base.scheme == "https"
+    ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", (_base.hostname or "localhost",))
+    CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", (f"{_base.scheme}://{_base.netloc}",))
+    TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=5)
+
+    # Web processes share a few pooled connections; workers hold plain ones, since an advisory lock is the right to write.
+    PROCESS_KIND = environment.choice("PORTAL_PROCESS", ("web", "worker", "command"), "command")
+    _default = environment.database("DATABASE_URL")
+    _owner = environment.database("DATABASE_OWNER_URL") if environment.optional("DATABASE_OWNER_URL") else None
+    POOL_SIZE = environment.integer("DATABASE_POOL_SIZE", 5, least=2, most=100)
+
+    REDIS_URL = environment.url("REDIS_URL", ("redis", "rediss", "unix"))
+
+    VPLUS_URL = environment.url("VPLUS_URL", ("https",)).rstrip("/")
+    VPLUS_USERNAME = environment.text("VPLUS_USERNAME")
+    VPLUS_PASSWORD = environment.secret("VPLUS_PASSWORD")
+    VPLUS_CA_BUNDLE = environment.existing_file("VPLUS_CA_BUNDLE")
+    VPLUS_TLS_NAME = environment.optional("VPLUS_TLS_NAME")
+    VPLUS_CERT_SHA256 = environment.optional("VPLUS_CERT_SHA256")
+    VPLUS_DIALECT = environment.choice("VPLUS_DIALECT", ("guide", "current"), "guide")
+    refuse(VPLUS_DIALECT == "current", "VPLUS_DIALECT is current, which this version cannot speak yet; use guide.")
+    refuse(
+        bool(VPLUS_TLS_NAME and VPLUS_CERT_SHA256),
+        "VPLUS_TLS_NAME and VPLUS_CERT_SHA256 are both set; a pinned certificate needs no name.",
+    )
+
+    # Reading vPlus: how often, in seconds (docs/operators/environment.md).
+    VPLUS_POLL_ACTIVE_SECONDS = environment.number("VPLUS_POLL_ACTIVE_SECONDS", 3, least=0.2, most=600)
+    VPLUS_POLL_IDLE_SECONDS = environment.number("VPLUS_POLL_IDLE_SECONDS", 30, least=0.2, most=3600)
+    VPLUS_INVENTORY_SECONDS = environment.number("VPLUS_INVENTORY_SECONDS", 60, least=1, most=86400)
+    VPLUS_TASKS_FULL_SECONDS = environment.number("VPLUS_TASKS_FULL_SECONDS", 300, least=1, most=86400)
+    VPLUS_INFRASTRUCTURE_SECONDS = environment.number("VPLUS_INFRASTRUCTURE_SECONDS", 300, least=1, most=86400)
+    VPLUS_HISTORY_MAX_AGE_SECONDS = environment.number("VPLUS_HISTORY_MAX_AGE_SECONDS", 86400, least=60, most=604800)
+    VPLUS_HISTORY_READS_PER_SECOND = environment.number("VPLUS_HISTORY_READS_PER_SECOND", 20, least=0.1, most=1000)
+    VPLUS_READ_SECONDS = environment.number("VPLUS_READ_SECONDS", 30, least=0.5, most=600)
+    VPLUS_LISTING_SECONDS = environment.number("VPLUS_LISTING_SECONDS", 120, least=0.5, most=3600)
+    VPLUS_CONNECT_SECONDS = environment.number("VPLUS_CONNECT_SECONDS", 5, least=0.2, most=60)
+    VPLUS_PAGE_SIZE = environment.integer("VPLUS_PAGE_SIZE", 500, least=1, most=10000)
+
+    # Sending: one setting for each wait of the protocol, in seconds (docs/decisions/0003-sending.md).
+    VPLUS_SEND_CLAIM_SECONDS = environment.number("VPLUS_SEND_CLAIM_SECONDS", 60, least=1, most=600)
+    VPLUS_SEND_TOTAL_SECONDS = environment.number("VPLUS_SEND_TOTAL_SECONDS", 60, least=0.5, most=600)
+    VPLUS_SEND_MARK_SECONDS = environment.number("VPLUS_SEND_MARK_SECONDS", 5, least=0.1, most=60)
+    VPLUS_SEND_BACKOFF_SECONDS = environment.number("VPLUS_SEND_BACKOFF_SECONDS", 5, least=0.1, most=600)
+    VPLUS_SEND_SWEEP_SECONDS = environment.number("VPLUS_SEND_SWEEP_SECONDS", 5, least=0.2, most=600)
+    VPLUS_SETTLE_DIED_SECONDS = environment.number("VPLUS_SETTLE_DIED_SECONDS", 10, least=0.1, most=600)
+    VPLUS_SETTLE_ABSENT_SECONDS = environment.number("VPLUS_SETTLE_ABSENT_SECONDS", 120, least=0.1, most=3600)
+    VPLUS_SETTLE_READS_APART_SECONDS = environment.number("VPLUS_SETTLE_READS_APART_SECONDS", 60, least=0.1, most=3600)
+    refuse(
+        VPLUS_SEND_MARK_SECONDS >= VPLUS_SEND_CLAIM_SECONDS,
+        "VPLUS_SEND_MARK_SECONDS has to be shorter than VPLUS_SEND_CLAIM_SECONDS.",
+    )
+
+    _email = urlsplit(environment.url("EMAIL_URL", ("smtp", "smtps", "file", "console"), "console://"))
+    DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", f"vPlus Portal <portal@{_base.hostname or 'localhost'}>")
+    PROMETHEUS_MULTIPROC_DIR = environment.optional("PROMETHEUS_MULTIPROC_DIR")
+    LOG_JSON = environment.flag("LOG_JSON", not DEBUG)
+    INSECURE_COOKIES = environment.flag("INSECURE_COOKIES", not SECURE)
+    refuse(SECURE and INSECURE_COOKIES, "INSECURE_COOKIES is true while PORTAL_BASE_URL is https; leave it out.")
+    refuse(
+        not SECURE and _base.hostname not in {"localhost", "127.0.0.1", "::1"} and not DEBUG,
+        "PORTAL_BASE_URL has to be https, save for localhost: people sign in there.",
+    )
+except EnvironmentProblem as problem:
+    sys.exit(f"vPlus Portal cannot start: {problem}")
+
+# ---------------------------------------------------------------- parts
+INSTALLED_APPS = [
+    "tenants",
+    "vplus_bridge",
+    "portal",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+]
+MIDDLEWARE = [
+    "portal.references.ReferenceMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    # Last, so that everything a tenant's view and its rendering do happens inside the scope and its transaction.
+    "portal.request_scope.RequestScopeMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+                "portal.web.frame.frame",
+            ],
+            "builtins": ["portal.web.templatetags.portal_ui"],
+            "libraries": {"portal_ui": "portal.web.templatetags.portal_ui"},
+        },
+    }
+]
+
+# ---------------------------------------------------------------- database
+_options: dict[str, Any] = dict(_default["OPTIONS"])  # type: ignore[call-overload]  # the shape is environment.database's
+if PROCESS_KIND == "web":
+    # Checked before use: after a restart of PostgreSQL the first page is a page again, not an error.
+    _options["pool"] = {
+        "min_size": 0,
+        "max_size": POOL_SIZE,
+        "timeout": 10,
+        "check": ConnectionPool.check_connection,
+    }
+DATABASES: dict[str, dict[str, Any]] = {"default": {**_default, "OPTIONS": _options}}
+if _owner:
+    # `owner` owns the tables and migrates. No running process uses it; tests make and flush their database through it.
+    DATABASES["default"]["TEST"] = {"MIRROR": "owner"}
+    DATABASES["owner"] = {**_owner, "TEST": {"DEPENDENCIES": []}}
+DATABASE_ROUTERS = ["tenants.row_security.OwnerMigrates"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ATOMIC_REQUESTS = False
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"}}
+
+# ---------------------------------------------------------------- sign-in (django-allauth)
+AUTH_USER_MODEL = "tenants.Person"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+PASSWORD_RESET_TIMEOUT = int(timedelta(days=3).total_seconds())
+ACCOUNT_ADAPTER = "portal.sign_in.InvitationsOnly"
+SOCIALACCOUNT_ADAPTER = "portal.sign_in.KnownPeopleOnly"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # people are invited by e-mail or made by the provider; nobody signs up
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_SESSION_REMEMBER = None
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
+ACCOUNT_CHANGE_EMAIL = False
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+SOCIALACCOUNT_ONLY = False
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
+MFA_TOTP_ISSUER = "vPlus Portal"
+
+# ---------------------------------------------------------------- security
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not INSECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = int(timedelta(days=14).total_seconds())
+SESSION_COOKIE_NAME = "vplus_portal_session"
+CSRF_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = False  # the proxy in front does it, and health checks come as http
+SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # whether subdomains are https too is the operator's to decide, at the proxy
+    "security.W008",  # see SECURE_SSL_REDIRECT
+    "security.W021",
+]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# ---------------------------------------------------------------- text, time, files
+USE_I18N = USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = environment.optional("STATIC_ROOT") or str(BASE_DIR / ".local" / "collected")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+EMAIL_BACKEND = {
+    "console": "django.core.mail.backends.console.EmailBackend",
+    "file": "django.core.mail.backends.filebased.EmailBackend",
+    "smtp": "django.core.mail.backends.smtp.EmailBackend",
+    "smtps": "django.core.mail.backends.smtp.EmailBackend",
+}[_email.scheme]
+EMAIL_FILE_PATH = _email.path or None
+EMAIL_HOST, EMAIL_PORT = _email.hostname or "localhost", _email.port or (465 if _email.scheme == "smtps" else 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.username or "", _email.password or ""
+EMAIL_USE_SSL, EMAIL_USE_TLS = _email.scheme == "smtps", _email.query == "starttls"
+EMAIL_TIMEOUT = 10
+
+# ---------------------------------------------------------------- API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["portal.api.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["portal.api.authentication.IsActor"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "portal.problems.api_exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "vPlus Portal API",
+    "VERSION": "1",
+    "DESCRIPTION": "See, back up and restore your virtual machines. A token belongs to one person in one tenant.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+}
+
+# ---------------------------------------------------------------- jobs
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+
+LOGGING_CONFIG = "portal.logs.configure"
+LOGGING = logging_settings(as_json=LOG_JSON)

@@ -1,0 +1,22 @@
+"""What a person can do with a virtual machine now: by right, by its state, and by what is under way."""
+
+from collections.abc import Sequence
+
+from tenants.rights import Actor, Right
+from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import Kind
+
+BACK_UP = "back_up"
+
+
+def allowed_actions(actor: Actor, machine: VirtualMachine, active: Sequence[Operation]) -> list[str]:
+    """Return the actions that would not be refused; ``active`` are the machine's operations that have not ended.
+
+    The request itself checks everything again (operations/request.py).
+    """
+    if actor.suspended:
+        return []
+    under_way = {operation.kind for operation in active}
+    possible = not machine.gone and Kind.BACKUP not in under_way
+    return [BACK_UP] if possible and actor.may(Right.BACK_UP, machine.guid) else []

@@ -1,0 +1,76 @@
+"""What an actor sees of operations: the accessors that views and services start from, as in ownership/visible.py."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from tenants.refusals import NotVisible
+from tenants.rights import Actor
+from vplus_bridge.keyset import Key, Keyset
+from vplus_bridge.mirror.models import Task
+from vplus_bridge.operations.models import ChainTask, Operation
+from vplus_bridge.operations.moves import ACTIVE
+from vplus_bridge.ownership import visible
+
+NEWEST_FIRST = Keyset("-requested_at", (Key("requested_at", descending=True), Key("id")))
+
+
+def operations(actor: Actor) -> QuerySet[Operation]:
+    """Return the operations that the actor sees: the tenant's, or those on virtual machines granted to them."""
+    rows = Operation.objects.all()
+    return rows if actor.sees_all else rows.filter(virtual_machine_guid__in=list(actor.grants))
+
+
+def operation(actor: Actor, operation_id: UUID) -> Operation:
+    """Return one operation; raise NotVisible where it is not the actor's to see."""
+    row = operations(actor).filter(pk=operation_id).first()
+    if row is None:
+        raise NotVisible
+    return row
+
+
+def active_by_machine(actor: Actor, vm_guids: Iterable[str]) -> dict[str, list[Operation]]:
+    """Return the operations under way by guid of their virtual machine, newest first, in one SQL statement."""
+    found: dict[str, list[Operation]] = {}
+    rows = operations(actor).filter(virtual_machine_guid__in=list(vm_guids), state__in=ACTIVE)
+    for row in rows.order_by("-requested_at", "pk"):
+        found.setdefault(row.virtual_machine_guid, []).append(row)
+    return found
+
+
+def makers_of(actor: Actor, backup_guids: Iterable[str]) -> dict[str, Operation]:
+    """Return, by guid of a backup, the operation that made it; backups that no operation made are left out."""
+    rows = operations(actor).filter(backup_guid__in=[guid for guid in backup_guids if guid])
+    return {row.backup_guid: row for row in rows.order_by("requested_at")}
+
+
+def tasks_of(actor: Actor, operation_ids: Iterable[UUID]) -> dict[UUID, list[Task]]:
+    """Return the tasks of each operation's chain in the order in which they were first seen, in two SQL statements."""
+    linked = dict(
+        ChainTask.objects.filter(attempt__step__operation__in=list(operation_ids)).values_list(
+            "task_guid", "attempt__step__operation"
+        )
+    )
+    found: dict[UUID, list[Task]] = {}
+    for task in visible.tasks(actor).filter(guid__in=list(linked)).order_by("first_seen_at", "guid"):
+        found.setdefault(linked[task.guid], []).append(task)
+    return found
+
+
+def operations_of_tasks(actor: Actor, task_guids: Iterable[str]) -> dict[str, Operation]:
+    """Return, by guid of a task, the operation that it belongs to; tasks that nobody here asked for are left out."""
+    linked = dict(
+        ChainTask.objects.filter(task_guid__in=list(task_guids)).values_list("task_guid", "attempt__step__operation")
+    )
+    rows = operations(actor).in_bulk(list(set(linked.values())))
+    return {guid: rows[operation_id] for guid, operation_id in linked.items() if operation_id in rows}
+
+
+def tasks_of_backup(actor: Actor, backup_guid: str) -> QuerySet[Task]:
+    """Return the tasks that worked on a backup: those that name it, and those of the operation that made it.
+
+    On a server whose tasks name no backup, only the second can be known.
+    """
+    chained = ChainTask.objects.filter(attempt__step__operation__in=operations(actor).filter(backup_guid=backup_guid))
+    return visible.tasks(actor).filter(Q(backup_guid=backup_guid) | Q(guid__in=chained.values("task_guid")))

@@ -1,0 +1,155 @@
+"""Words for trouble with operations: title, cause, who has to act, what to do next; one table for pages and API.
+
+A code is what the rows keep. Texts hold no times: a face adds them in the reader's zone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+Actor = Literal["you", "provider", "nobody"]
+Word = str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong: ``title`` in a few words, ``cause`` and ``next_step`` as sentences, ``actor`` who has to act."""
+
+    title: Word
+    cause: Word
+    actor: Actor
+    next_step: Word
+
+
+ERRORS: Mapping[str, Trouble] = {
+    "not_sent_in_time": Trouble(
+        _("Not sent in time"),
+        _("The backup system could not be reached before the window closed, so nothing was sent."),
+        "you",
+        _("Back up now, or choose a longer window."),
+    ),
+    "refused_by_vplus": Trouble(
+        _("Refused by the backup system"),
+        _("The backup system did not accept the request. Nothing was started."),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
+    "destination_not_allowed": Trouble(
+        _("Backup destination not allowed"),
+        _("The backup destination was taken away from you before anything was sent. Nothing was started."),
+        "you",
+        _("Back up again to another destination, or ask your provider."),
+    ),
+    "vm_gone": Trouble(
+        _("Virtual machine is gone"),
+        _("It is no longer on the platform, so there was nothing to back up."),
+        "you",
+        _("If that was not planned, restore it: its restore points are kept."),
+    ),
+    "window_passed": Trouble(
+        _("Window passed"),
+        _("It could not start before its window closed, because other work went first."),
+        "you",
+        _("Back up now, or choose a longer window."),
+    ),
+    "could_not_read": Trouble(
+        _("Could not read the virtual machine"),
+        _("The export failed, so nothing was stored. Older restore points are untouched."),
+        "you",
+        _("Try again. If it happens again, ask your provider, and name the reference."),
+    ),
+    "could_not_store": Trouble(
+        _("Could not store"),
+        _("The backup destination is full or away. Older restore points are untouched."),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
+    "task_vanished": Trouble(
+        _("The end is not known"),
+        _("The backup system forgot this work before it told how it ended, and no new restore point was seen."),
+        "you",
+        _("Back up again. If it happens again, ask your provider, and name the reference."),
+    ),
+    "cancelled_in_vplus": Trouble(
+        _("Cancelled"),
+        _("It was cancelled in the backup system. Older restore points stay."),
+        "you",
+        _("Back up again if this was not meant."),
+    ),
+    "several_tasks_fit": Trouble(
+        _("Needs attention"),
+        _(
+            "It is unclear which work of the backup system is yours, because more than one fits. It is never sent twice."
+        ),
+        "provider",
+        _("Your provider sees this and decides. There is nothing for you to do."),
+    ),
+    "arrival_unknown": Trouble(
+        _("Needs attention"),
+        _("It is unclear if the request arrived at the backup system. It is never sent twice."),
+        "provider",
+        _("Your provider sees this and decides. There is nothing for you to do."),
+    ),
+}
+
+WARNINGS: Mapping[str, Trouble] = {
+    "restore_point_unknown": Trouble(
+        _("Restore point not told apart"),
+        _("It was stored, but which restore point came of it cannot be told."),
+        "nobody",
+        _("See the newest restore points of the virtual machine."),
+    ),
+    "stored_in_part": Trouble(
+        _("Stored in part"),
+        _("One of several copies failed. A whole copy is there and can be restored."),
+        "provider",
+        _("Ask your provider about the copy that failed."),
+    ),
+    "full_instead_of_incremental": Trouble(
+        _("A full backup was made"),
+        _("An incremental backup was asked for, but there was no base for one, so a full backup was made."),
+        "nobody",
+        _("The next one can be incremental."),
+    ),
+    "vplus_warnings": Trouble(
+        _("Done with warnings"),
+        _("The backup system gave warnings with it. It can be restored."),
+        "provider",
+        _("Ask your provider what they say, and name the reference."),
+    ),
+    "identified_by_absence_of_others": Trouble(
+        _("Found without proof"),
+        _("The answer of the backup system was lost. This is the only work that fits, so it is taken to be yours."),
+        "nobody",
+        _("There is nothing for you to do."),
+    ),
+    "time_not_given": Trouble(
+        _("Time not given"),
+        _("The backup system does not tell from when this is, so it never counts as recent."),
+        "nobody",
+        _("Choose a restore point with a time where you can."),
+    ),
+}
+
+UNKNOWN = Trouble(
+    _("Something went wrong"),
+    _("What went wrong has no description here."),
+    "provider",
+    _("Ask your provider, and name the reference."),
+)
+
+
+def error_words(code: str) -> Trouble:
+    """Return the words for an operation's error code; general ones where a row carries a code of another version."""
+    return ERRORS.get(code, UNKNOWN)
+
+
+def warning_words(code: str) -> Trouble:
+    """Return the words for a warning's code; general ones where a row carries a code of another version."""
+    return WARNINGS.get(code, UNKNOWN)
+
+
+ACTORS: Mapping[Actor, Word] = {"you": _("you"), "provider": _("your provider"), "nobody": _("nobody")}

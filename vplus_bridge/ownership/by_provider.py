@@ -1,0 +1,84 @@
+"""What the provider's people see and decide of ownership, in the open wide scope: for the console and its API."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Lower
+
+from tenants import audit
+from tenants.models import Tenant
+from tenants.rights import ProviderActor, Right
+from vplus_bridge.keyset import Key, Keyset
+from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.ownership.assignment import assign, tenant_by_slug
+
+NOBODY = "nobody"
+BY_NAME = Keyset("name", (Key(Lower("name")), Key("guid")))
+TENANTS_BY_NAME = Keyset("tenant name", (Key(Lower("name")), Key("id")))
+MOST_NAMED_IN_AUDIT = 200
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What an assignment did: the tenant, and the guids whose owner changed."""
+
+    tenant: Tenant
+    changed: list[str]
+
+
+def virtual_machines(provider: ProviderActor, *, owner: str = "") -> QuerySet[VirtualMachine]:
+    """Return every tenant's virtual machines, one tenant's by its short name, or those that are "nobody"'s.
+
+    Raises NotAllowed, or Invalid where no tenant has the short name.
+    """
+    provider.require(Right.PROVIDER_READ)
+    rows = VirtualMachine.objects.select_related("tenant")
+    if owner == NOBODY:
+        return rows.filter(tenant=None)
+    return rows.filter(tenant=tenant_by_slug(owner)) if owner else rows
+
+
+def tenants(provider: ProviderActor) -> QuerySet[Tenant]:
+    """Return every tenant. Raises NotAllowed."""
+    provider.require(Right.PROVIDER_READ)
+    return Tenant.objects.all()
+
+
+def machine_counts(provider: ProviderActor, tenant_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return how many virtual machines each of these tenants has, in one SQL statement. Raises NotAllowed."""
+    provider.require(Right.PROVIDER_READ)
+    owned = VirtualMachine.objects.filter(tenant__in=list(tenant_ids)).order_by().values("tenant")
+    return dict(owned.annotate(count=Count("guid")).values_list("tenant", "count"))
+
+
+def searched(rows: QuerySet[VirtualMachine], search: str) -> QuerySet[VirtualMachine]:
+    """Return those whose name or project holds the text, or whose guid or uuid it is."""
+    text = search.strip()
+    if not text:
+        return rows
+    return rows.filter(Q(name__icontains=text) | Q(project_name__icontains=text) | Q(guid=text) | Q(uuid=text))
+
+
+def assign_to(provider: ProviderActor, *, slug: str, vm_guids: Sequence[str], hand_over: bool = False) -> Assigned:
+    """Make virtual machines a tenant's, with an audit event there.
+
+    ``hand_over`` lets history go along where another tenant had them. Raises NotAllowed, or Invalid naming the short
+    name or the guids that are not known; then none is assigned.
+    """
+    provider.require(Right.PROVIDER_CHANGE)
+    tenant = tenant_by_slug(slug)
+    guids = list(dict.fromkeys(vm_guids))
+    who = provider.person.name or provider.person.email
+    changed = assign(tenant_id=tenant.pk, vm_guids=guids, by=who, hand_over=hand_over)
+    audit.record(
+        provider,
+        "virtual_machine.assign",
+        tenant_id=tenant.pk,
+        object_kind="virtual_machine",
+        object_id=guids[0] if len(guids) == 1 else "",
+        object_name=f"{len(guids)} virtual machines" if len(guids) > 1 else "",
+        detail={"virtual_machines": guids[:MOST_NAMED_IN_AUDIT], "hand_over": hand_over},
+    )
+    return Assigned(tenant, changed)
