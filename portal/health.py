@@ -54,7 +54,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     del request
     registry = CollectorRegistry()
     if settings.PROMETHEUS_MULTIPROC_DIR:
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library is typed in part
     registry.register(_MirrorAges())
     return HttpResponse(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -19,7 +19,7 @@ def mask_secrets(_logger: object, _method: str, event: dict[str, Any]) -> dict[s
     return event
 
 
-_shared = [
+_shared: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,

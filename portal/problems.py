@@ -93,7 +93,7 @@ class _Plain(Refusal):
 
     def __init__(self, status: int, code: str, title: str, message: str) -> None:
         super().__init__(code, message)
-        self.status, self.title = status, title  # type: ignore[misc]  # these two differ by instance here only
+        self.status, self.title = status, title
 
 
 def _trouble(request: HttpRequest, refusal: Refusal, template: str) -> HttpResponse:

@@ -124,7 +124,7 @@ class TenantOwned(models.Model):
 
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
 
-    objects: TenantManager[Any] = TenantManager()
+    objects = TenantManager()
 
     class Meta:
         abstract = True

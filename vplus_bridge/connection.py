@@ -15,7 +15,7 @@ def client() -> VplusClient:
             url=settings.VPLUS_URL,
             username=settings.VPLUS_USERNAME,
             password=settings.VPLUS_PASSWORD,
-            dialect=settings.VPLUS_DIALECT,
+            dialect="guide",
             ca_bundle=settings.VPLUS_CA_BUNDLE,
             tls_name=settings.VPLUS_TLS_NAME,
             cert_sha256=settings.VPLUS_CERT_SHA256,

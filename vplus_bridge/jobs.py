@@ -19,7 +19,7 @@ from vplus_bridge.client import NotFound, VplusClient, VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.mirror import backups, infrastructure, inventory, tasks
 from vplus_bridge.mirror.models import Task
-from vplus_bridge.mirror.read_state import BACKUPS, TASKS, TASKS_FULL, due, recorded
+from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, due, recorded
 from vplus_bridge.mirror.sole_writer import sole_writer
 from vplus_bridge.operations import follow, send, settle
 from vplus_bridge.operations.wake import SEND, wake_sender
@@ -67,7 +67,7 @@ def sweep() -> None:
 @shared_task(name="vplus_bridge.sync_inventory")
 def sync_inventory() -> None:
     """Read the inventory if it is due."""
-    if due(inventory.INVENTORY, settings.VPLUS_INVENTORY_SECONDS, timezone.now()):
+    if due(INVENTORY, settings.VPLUS_INVENTORY_SECONDS, timezone.now()):
         try:
             inventory_once(client())
         except VplusError:
@@ -76,7 +76,7 @@ def sync_inventory() -> None:
 
 def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
     """Read the inventory now and give everything to its owner; None where another worker is at it. Raises VplusError."""
-    with sole_writer(inventory.INVENTORY) as granted:
+    with sole_writer(INVENTORY) as granted:
         if not granted:
             return None
         read = inventory.read_inventory(vplus)

@@ -90,7 +90,14 @@ def _beyond(keys: Sequence[Key], names: Sequence[str], values: Sequence[Value], 
         if (further := _further(key, name, value, back=back)) is not None:
             beyond |= equal_so_far & further
         equal_so_far &= Q(**{f"{name}__isnull": True}) if value is None else Q(**{name: value})
-    return beyond
+    # Says nothing new, but lets PostgreSQL begin at this place of an index instead of walking up to it.
+    return beyond & _at_or_further(keys[0], names[0], values[0], back=back)
+
+
+def _at_or_further(key: Key, name: str, value: Value, *, back: bool) -> Q:
+    if value is None or key.nullable:
+        return Q()
+    return Q(**{f"{name}__{'lte' if key.descending != back else 'gte'}": value})
 
 
 def _further(key: Key, name: str, value: Value, *, back: bool) -> Q | None:

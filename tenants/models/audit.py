@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 
 
 class AuditResult(models.TextChoices):
@@ -19,7 +19,9 @@ class AuditEvent(TenantOwned):
     """Who did, or was refused, what, to what, from where and why; ``tenant`` is empty for the provider's own affairs."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    tenant = models.ForeignKey(  # type: ignore[assignment]  # the provider's own, beside a tenant's
+        "tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     at = models.DateTimeField(default=timezone.now)
     actor_id = models.UUIDField(null=True, help_text="person; empty: the portal itself or a command")
     actor_name = models.CharField(max_length=254)
@@ -35,8 +37,6 @@ class AuditEvent(TenantOwned):
     detail = models.JSONField(default=dict, blank=True, help_text="before and after, or what was asked; never a secret")
     reason = models.CharField(max_length=500, blank=True)
     reference = models.CharField(max_length=9, blank=True)
-
-    objects: TenantManager["AuditEvent"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         indexes = (models.Index(fields=["tenant", "-at"], name="audit_newest"),)

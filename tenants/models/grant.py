@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 
 from tenants.models.membership import Membership, Role
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 
 
 class Grant(TenantOwned):
@@ -21,8 +21,6 @@ class Grant(TenantOwned):
     granted_by_name = models.CharField(max_length=254)
     created_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-
-    objects: TenantManager["Grant"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         constraints = (

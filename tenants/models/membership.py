@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 
 
 class Role(models.TextChoices):
@@ -27,8 +27,6 @@ class Membership(TenantOwned):
     email = models.EmailField(max_length=254)
     created_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(null=True, blank=True)
-
-    objects: TenantManager["Membership"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["tenant", "person"], name="membership_once"),)

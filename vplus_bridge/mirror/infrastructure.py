@@ -85,7 +85,7 @@ def _write(
 ) -> None:
     now = timezone.now()
     rows = model._default_manager
-    known = {row.guid: row for row in rows.filter(**part)}
+    known: dict[str, Any] = {row.guid: row for row in rows.filter(**part)}  # type: ignore[attr-defined]  # each of the three models has one
     seen = set()
     for record in records:
         seen.add(record.guid)

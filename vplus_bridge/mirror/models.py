@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 
 
 class ProtectionStatus(models.TextChoices):
@@ -22,7 +22,9 @@ class MirrorRow(TenantOwned):
     """A fact from vPlus. ``tenant`` is written by ownership/ alone; empty means nobody's, which no tenant sees."""
 
     guid = models.CharField(max_length=200, primary_key=True, help_text="vPlus's own id")
-    tenant = models.ForeignKey("tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    tenant = models.ForeignKey(  # type: ignore[assignment]  # nobody's, beside somebody's
+        "tenants.Tenant", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     digest = models.BinaryField(max_length=16, help_text="of the record as read; a row is written only when it differs")
     first_seen_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
@@ -79,8 +81,6 @@ class VirtualMachine(MirrorRow):
         max_length=40, default="history_not_read", help_text="a code; words are the faces'"
     )
     attention_rank = models.PositiveSmallIntegerField(default=3, help_text="0 is worst; orders lists")
-
-    objects: TenantManager["VirtualMachine"] = TenantManager()
 
     class Meta(MirrorRow.Meta):
         indexes = (
@@ -144,8 +144,6 @@ class Backup(MirrorRow):
     warnings_present = models.BooleanField(default=False)
     gone_at = models.DateTimeField(null=True, help_text="a complete history of its VM came without it")
 
-    objects: TenantManager["Backup"] = TenantManager()
-
     class Meta(MirrorRow.Meta):
         indexes = (models.Index(fields=["virtual_machine_guid", "-taken_at", "guid"], name="backup_of_vm"),)
 
@@ -182,8 +180,6 @@ class Task(MirrorRow):
     live = models.BooleanField(default=True, help_text="neither finished, failed nor cancelled when last read")
     ended_seen_at = models.DateTimeField(null=True, help_text="when we first saw that it had ended")
     vanished_at = models.DateTimeField(null=True, help_text="vPlus no longer knows it")
-
-    objects: TenantManager["Task"] = TenantManager()
 
     class Meta(MirrorRow.Meta):
         indexes = (

@@ -5,6 +5,7 @@ Success is a stored backup record, never a task alone; a state or a progress nev
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
@@ -30,7 +31,7 @@ class Watch:
     backups: bool
 
 
-def follow_all() -> list[str]:
+def follow_all() -> list[UUID]:
     """Bring every active operation up to date with the mirror; return the ids of those that changed."""
     return [
         operation_id
@@ -39,7 +40,7 @@ def follow_all() -> list[str]:
     ]
 
 
-def follow(operation_id: object) -> bool:
+def follow(operation_id: UUID) -> bool:
     """Bring one operation up to date; return whether anything that people see has changed."""
     operation = Operation.objects.select_for_update(skip_locked=True).filter(pk=operation_id, state__in=ACTIVE).first()
     if operation is None:

@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 
 
@@ -39,8 +39,6 @@ class Operation(TenantOwned):
     error_code = models.CharField(max_length=40, blank=True)
     vendor_text = models.TextField(blank=True, help_text="vPlus's own words: for the provider only")
 
-    objects: TenantManager["Operation"] = TenantManager()
-
     class Meta(TenantOwned.Meta):
         constraints = (
             models.UniqueConstraint(
@@ -71,8 +69,6 @@ class Step(TenantOwned):
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveSmallIntegerField()
     action = models.CharField(max_length=24, help_text="export")
-
-    objects: TenantManager["Step"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["operation", "position"], name="step_once"),)
@@ -115,8 +111,6 @@ class Attempt(TenantOwned):
     vendor_text = models.TextField(blank=True, help_text="vPlus's own words: for the provider only")
     task_guid = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001  # unique, so absence is NULL
 
-    objects: TenantManager["Attempt"] = TenantManager()
-
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["step", "number"], name="attempt_once"),)
         indexes = (
@@ -138,8 +132,6 @@ class ChainTask(TenantOwned):
     stage = models.CharField(max_length=16)
     linked_at = models.DateTimeField(default=timezone.now)
     linked_by = models.CharField(max_length=24, help_text="answer, stamp, parent, backup, order, absence_of_others")
-
-    objects: TenantManager["ChainTask"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         pass

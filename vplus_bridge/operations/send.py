@@ -305,5 +305,5 @@ def _pause(setbacks: int, asked: float | None, *, at_once: bool = False) -> floa
     """Return seconds to wait before the next try: doubling, with jitter, never shorter than vPlus asked for."""
     if at_once and setbacks == 0:
         return 0
-    pause = min(settings.VPLUS_SEND_BACKOFF_SECONDS * 2 ** min(setbacks, 10), LONGEST_PAUSE)
+    pause: float = min(settings.VPLUS_SEND_BACKOFF_SECONDS * 2 ** min(setbacks, 10), LONGEST_PAUSE)
     return max(pause * random.uniform(0.8, 1.2), min(asked or 0, LONGEST_PAUSE))  # noqa: S311  # jitter, no secret

@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from tenants.scope import TenantManager, TenantOwned
+from tenants.scope import TenantOwned
 
 
 class AssignmentSource(models.TextChoices):
@@ -24,8 +24,6 @@ class Assignment(TenantOwned):
     source = models.CharField(max_length=8, choices=AssignmentSource.choices)
     assigned_by = models.CharField(max_length=254)
     assigned_at = models.DateTimeField(default=timezone.now)
-
-    objects: TenantManager["Assignment"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         pass
@@ -60,8 +58,6 @@ class AllowedDestination(TenantOwned):
     label = models.CharField(max_length=200)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects: TenantManager["AllowedDestination"] = TenantManager()
-
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["tenant", "destination_guid"], name="destination_allowed_once"),)
 
@@ -81,8 +77,6 @@ class AllowedRestoreTarget(TenantOwned):
     data_center = models.CharField(max_length=300, blank=True)
     project = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects: TenantManager["AllowedRestoreTarget"] = TenantManager()
 
     class Meta(TenantOwned.Meta):
         constraints = (

@@ -1,0 +1,44 @@
+"""Backup destinations that a tenant may use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portal.api.fields import Problem
+from portal.api.pagination import PageParameters, page_answer, page_of
+from portal.api.views import ApiView, checked
+from vplus_bridge import keyset
+from vplus_bridge.keyset import Key, Keyset
+from vplus_bridge.mirror.infrastructure import DESTINATIONS
+from vplus_bridge.mirror.read_state import read_at
+from vplus_bridge.ownership import visible
+
+BY_LABEL = Keyset("label", (Key("label"), Key("id")))
+
+
+class DestinationShape(serializers.Serializer[Mapping[str, Any]]):
+    """A place where copies are kept."""
+
+    guid = serializers.CharField(help_text="What ``destination`` takes when a backup is asked for")
+    name = serializers.CharField()
+
+
+class DestinationList(ApiView):
+    """The backup destinations that the tenant may use."""
+
+    @extend_schema(
+        operation_id="backup_destinations",
+        tags=["backup destinations"],
+        parameters=[PageParameters],
+        responses={200: page_of(DestinationShape, "BackupDestination"), 400: Problem, 401: Problem, 403: Problem},
+    )
+    def get(self, request: Request) -> Response:
+        """List the backup destinations that your provider allows you, by name."""
+        wanted = checked(PageParameters, request.query_params)
+        page = keyset.page_of(visible.destinations(self.actor), BY_LABEL, wanted["cursor"], wanted["page_size"])
+        shapes = [{"guid": row.destination_guid, "name": row.label} for row in page.rows]
+        return page_answer(request, page, shapes, DestinationShape, read_at(DESTINATIONS)[DESTINATIONS])

@@ -1,0 +1,55 @@
+"""Addresses of the API, below /api/."""
+
+from django.urls import path
+
+import portal.converters  # noqa: F401  # registers vplus_guid, which the addresses below use
+from portal.api import (
+    destinations,
+    me,
+    openapi,
+    operations,
+    operator_status,
+    operator_tenants,
+    operator_virtual_machines,
+    tasks,
+    virtual_machines,
+)
+
+app_name = "api"
+urlpatterns = [
+    path("v1/me/", me.MeView.as_view(), name="me"),
+    path("v1/virtual-machines/", virtual_machines.VirtualMachineList.as_view(), name="virtual_machines"),
+    path(
+        "v1/virtual-machines/<vplus_guid:guid>/",
+        virtual_machines.VirtualMachineDetail.as_view(),
+        name="virtual_machine",
+    ),
+    path(
+        "v1/virtual-machines/<vplus_guid:guid>/backups/",
+        virtual_machines.BackupList.as_view(),
+        name="virtual_machine_backups",
+    ),
+    path(
+        "v1/virtual-machines/<vplus_guid:guid>/restore-points/",
+        virtual_machines.RestorePointList.as_view(),
+        name="virtual_machine_restore_points",
+    ),
+    path(
+        "v1/virtual-machines/<vplus_guid:guid>/tasks/",
+        virtual_machines.MachineTaskList.as_view(),
+        name="virtual_machine_tasks",
+    ),
+    path("v1/operations/", operations.OperationList.as_view(), name="operations"),
+    path("v1/operations/<uuid:operation_id>/", operations.OperationDetail.as_view(), name="operation"),
+    path("v1/tasks/", tasks.TaskList.as_view(), name="tasks"),
+    path("v1/backup-destinations/", destinations.DestinationList.as_view(), name="backup_destinations"),
+    path(
+        "v1/operator/virtual-machines/",
+        operator_virtual_machines.OwnedMachineList.as_view(),
+        name="operator_virtual_machines",
+    ),
+    path("v1/operator/tenants/", operator_tenants.TenantList.as_view(), name="operator_tenants"),
+    path("v1/operator/status/", operator_status.StatusView.as_view(), name="operator_status"),
+    path("schema/", openapi.SchemaView.as_view(), name="schema"),
+    path("docs/", openapi.docs, name="docs"),
+]
