@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import structlog
 from django.db import connection, models, transaction
-
-if TYPE_CHECKING:
-    from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 PROVIDER_ROLE = "portal_provider"
@@ -54,8 +51,8 @@ def scoped_tenant_id() -> UUID:
 
 
 @contextmanager
-def in_tenant(tenant: "Tenant | UUID") -> Iterator[None]:
-    """Open one tenant's scope in a transaction (joining the one that is open); restore the outer scope at the end."""
+def in_tenant(tenant: models.Model | UUID) -> Iterator[None]:
+    """Open the scope of one tenant (the row or its id) in a transaction, joining one that is open; restore the outer one."""
     tenant_id = tenant if isinstance(tenant, UUID) else getattr(tenant, "pk", None)
     if not isinstance(tenant_id, UUID):
         raise TenantScopeMissing("in_tenant needs a tenant; None never means everyone")

@@ -82,13 +82,7 @@ def activity(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "filters": bar.context(),
         "operations": shown.operation_rows(page.rows, tenant_slug, now),
     }
-    context |= pager(
-        bar,
-        shown=len(page.rows),
-        total=rows.count(),
-        next_cursor=page.next_cursor,
-        previous_cursor=page.previous_cursor,
-    )
+    context |= pager(bar, page, rows.count())
     return render(request, "web/activity/list.html", context)
 
 
@@ -138,13 +132,7 @@ def tasks(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "filters": bar.context(),
         "tasks": _task_rows(actor, page.rows, tenant_slug, now),
     }
-    context |= pager(
-        bar,
-        shown=len(page.rows),
-        total=rows.count(),
-        next_cursor=page.next_cursor,
-        previous_cursor=page.previous_cursor,
-    )
+    context |= pager(bar, page, rows.count())
     return render(request, "web/activity/list.html", context)
 
 

@@ -1,6 +1,6 @@
 """The filter bar of a list: what was asked in the address, as controls, chips and links that keep the rest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from portal.web.wording import numbers
+from vplus_bridge.keyset import Page
 
 SIZES = (25, 50, 100)
 DEFAULT_SIZE = 50
@@ -117,14 +118,13 @@ class FilterBar:
                 yield name, label, _("yes")
 
 
-def pager(
-    bar: FilterBar, *, shown: int, total: int | None, next_cursor: str | None, previous_cursor: str | None
-) -> Mapping[str, str]:
-    """Return ``count_words``, ``previous_url`` and ``next_url`` for a page of a list."""
+def pager(bar: FilterBar, page: Page[Any], total: int | None) -> dict[str, str]:
+    """Return ``count_words``, ``previous_url`` and ``next_url`` for a page of a list of ``total`` rows."""
+    shown = len(page.rows)
     first = bar.first if shown else 0
     before = max(1, first - bar.size)
     return {
         "count_words": numbers.range_words(first, first + shown - 1, total) if shown else numbers.range_words(0, 0, 0),
-        "next_url": bar.url(cursor=next_cursor, **{"from": first + shown}) if next_cursor else "",
-        "previous_url": bar.url(cursor=previous_cursor, **{"from": before}) if previous_cursor else "",
+        "next_url": bar.url(cursor=page.next_cursor, **{"from": first + shown}) if page.next_cursor else "",
+        "previous_url": bar.url(cursor=page.previous_cursor, **{"from": before}) if page.previous_cursor else "",
     }

@@ -56,13 +56,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     active = operations.active_by_machine(actor, [row.guid for row in page.rows])
     counts, inventory = counts_of(request, actor), state_of(INVENTORY)
     context = {
-        **pager(
-            bar,
-            shown=len(page.rows),
-            total=rows.count(),
-            next_cursor=page.next_cursor,
-            previous_cursor=page.previous_cursor,
-        ),
+        **pager(bar, page, rows.count()),
         "age": age(inventory.succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
         "segments": numbers.coverage_segments(
             [("bad", counts["not_protected"]), ("idle", counts["unknown"]), ("track", counts["gone"])]
@@ -117,13 +111,7 @@ def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> Ht
     context = _detail(actor, machine, "restore_points", now) | {
         "points": shown.point_rows(page.rows, _chains(actor, guid), _labels(actor), machine.newest_point_guid, now)
     }
-    context |= pager(
-        bar,
-        shown=len(page.rows),
-        total=rows.count(),
-        next_cursor=page.next_cursor,
-        previous_cursor=page.previous_cursor,
-    )
+    context |= pager(bar, page, rows.count())
     return render(request, "web/virtual_machines/detail.html", context)
 
 
@@ -142,13 +130,7 @@ def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespo
         "backups": shown.backup_rows(page.rows, makers, _labels(actor)),
         "filters": bar.context(),
     }
-    context |= pager(
-        bar,
-        shown=len(page.rows),
-        total=rows.count(),
-        next_cursor=page.next_cursor,
-        previous_cursor=page.previous_cursor,
-    )
+    context |= pager(bar, page, rows.count())
     return render(request, "web/virtual_machines/detail.html", context)
 
 
@@ -164,13 +146,7 @@ def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         "operations": shown.operation_rows(page.rows, tenant_slug, now),
         "filters": bar.context(),
     }
-    context |= pager(
-        bar,
-        shown=len(page.rows),
-        total=rows.count(),
-        next_cursor=page.next_cursor,
-        previous_cursor=page.previous_cursor,
-    )
+    context |= pager(bar, page, rows.count())
     return render(request, "web/virtual_machines/detail.html", context)
 
 

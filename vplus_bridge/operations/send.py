@@ -142,7 +142,10 @@ def _prepare(client: VplusClient, claim: Claim) -> Prepared:
 def _mark(claim: Claim, prepared: Prepared) -> WriteRequest | None:
     """Commit the mark with exactly what will be sent; None where the claim is no longer ours or it is too late."""
     with in_tenant(claim.tenant_id), connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
+        # Whoever ends the operation locks its row: either the mark sees that, or the other sees the mark.
+        cursor.execute(
+            "SELECT now() FROM vplus_bridge_operation WHERE id = %s FOR NO KEY UPDATE", [claim.operation_id]
+        )
         now = cursor.fetchone()[0]
         stamp = _free_stamp(claim, now, prepared.clock_offset)
         request = _export(claim, stamp, prepared.clock_offset)

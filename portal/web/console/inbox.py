@@ -102,13 +102,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) 
         "action_url": reverse("console:inbox"),
         "form": form,
         "consequence": _("They and their backups become visible to the tenant."),
-        **pager(
-            bar,
-            shown=len(page.rows),
-            total=total,
-            next_cursor=page.next_cursor,
-            previous_cursor=page.previous_cursor,
-        ),
+        **pager(bar, page, total),
     }
 
 
