@@ -13,6 +13,8 @@ def main() -> None:
         from local_stack.running import adopt_running_stack
 
         adopt_running_stack(os.environ)
+        if "DATABASE_URL" not in os.environ:
+            sys.exit("No local stack runs. Start `make demo`, or set DATABASE_URL and the rest (see .env.example).")
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
