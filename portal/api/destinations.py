@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.fields import Problem
+from portal.api.fields import problems
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.views import ApiView, checked
 from vplus_bridge import keyset
@@ -23,7 +23,7 @@ BY_LABEL = Keyset("label", (Key("label"), Key("id")))
 class DestinationShape(serializers.Serializer[Mapping[str, Any]]):
     """A place where copies are kept."""
 
-    guid = serializers.CharField(help_text="What ``destination`` takes when a backup is asked for")
+    guid = serializers.CharField(help_text="What destination takes when a backup is asked for")
     name = serializers.CharField()
 
 
@@ -34,7 +34,7 @@ class DestinationList(ApiView):
         operation_id="backup_destinations",
         tags=["backup destinations"],
         parameters=[PageParameters],
-        responses={200: page_of(DestinationShape, "BackupDestination"), 400: Problem, 401: Problem, 403: Problem},
+        responses={200: page_of(DestinationShape, "BackupDestination"), **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
         """List the backup destinations that your provider allows you, by name."""

@@ -95,6 +95,19 @@ class YesNoParameter(OneOf):
         return None if word == "" else word == "true"
 
 
+class Form(serializers.Serializer[Mapping[str, Any]]):
+    """A body that is sent to us: a member that it does not have is refused by name, not passed over."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Check each member; name every one that is not known."""
+        if isinstance(data, Mapping) and (unknown := [str(name) for name in data if name not in self.fields]):
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                {name: [f"There is no such member. Known are {known}."] for name in unknown}
+            )
+        return super().to_internal_value(data)
+
+
 class Named(serializers.Serializer[Mapping[str, Any]]):
     """Something with a guid and a name."""
 
@@ -121,3 +134,8 @@ class Problem(serializers.Serializer[Mapping[str, Any]]):
     errors = serializers.DictField(  # type: ignore[assignment]  # a field called as Serializer's own member; DRF keeps them apart
         child=serializers.ListField(child=serializers.CharField()), help_text="What is wrong with which field."
     )
+
+
+def problems(*statuses: int) -> dict[tuple[int, str], type[Problem]]:
+    """Return how the OpenAPI document tells of these problems."""
+    return {(status, "application/problem+json"): Problem for status in statuses}

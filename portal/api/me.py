@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.authentication import IsSomebody, actor_behind, provider_behind
-from portal.api.fields import Problem
+from portal.api.fields import problems
 from portal.api.views import ApiView
 from tenants.rights import Actor, ProviderActor, Right, Token
 
@@ -66,7 +66,7 @@ class MeView(ApiView):
 
     permission_classes = (IsSomebody,)
 
-    @extend_schema(operation_id="me", tags=["me"], responses={200: Me, 401: Problem})
+    @extend_schema(operation_id="me", tags=["me"], responses={200: Me, **problems(401)})
     def get(self, request: Request) -> Response:
         """Tell whose token this is, in which tenant, and what it may do."""
         actor = actor_behind(request)

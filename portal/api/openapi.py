@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from portal.api.views import ApiView
 
 COMPONENT = "#/components/schemas/"
+CHOICES = "* `"  # where drf-spectacular begins to list choices, which the type says already
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -156,6 +157,7 @@ def _members(part: Mapping[str, Any]) -> list[Member]:
 
 def _member(name: str, schema: Mapping[str, Any], required: bool, text: str, place: str = "") -> Member:
     kind, shape = _kind(schema)
+    text = text.partition(CHOICES)[0].strip()
     if "default" in schema and schema["default"] not in ("", None):
         text = f"{text} (default {schema['default']})".strip()
     return Member(name, kind, shape, required, text, place)

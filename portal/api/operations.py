@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.backups import warning_shapes
-from portal.api.fields import Moment, Named, OneOf, Problem, Text, Warned, WholeNumber
+from portal.api.fields import Form, Moment, Named, OneOf, Text, Warned, WholeNumber, problems
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.views import ApiView, checked, now
 from tenants.rights import Actor
@@ -154,7 +154,7 @@ class OperationParameters(PageParameters):
     virtual_machine = serializers.CharField(default="", allow_blank=True, help_text="guid")
 
 
-class WishForm(serializers.Serializer[Mapping[str, Any]]):
+class WishForm(Form):
     """What is asked for. What is left out gets its default; members that are not named here are refused."""
 
     kind = OneOf(
@@ -171,14 +171,12 @@ class WishForm(serializers.Serializer[Mapping[str, Any]]):
     window_end = Moment(required=False, help_text="default: 6 hours after its start")
 
     def to_internal_value(self, data: Any) -> Any:
-        """Check each member; name every one that is not known."""
+        """Check the kind first: what else there may be follows from it."""
         if isinstance(data, Mapping):
-            known = ", ".join(self.fields)
-            unknown = {
-                str(name): [f"There is no such member. Known are {known}."] for name in data if name not in self.fields
-            }
-            if unknown and data.get("kind") in Kind.values:
-                raise serializers.ValidationError(unknown)
+            try:
+                self.fields["kind"].run_validation(data.get("kind", serializers.empty))
+            except serializers.ValidationError as problem:
+                raise serializers.ValidationError({"kind": problem.detail}) from None
         return super().to_internal_value(data)
 
 
@@ -189,7 +187,7 @@ class OperationList(ApiView):
         operation_id="operations",
         tags=["operations"],
         parameters=[OperationParameters],
-        responses={200: page_of(OperationShape, "Operation"), 400: Problem, 401: Problem, 403: Problem},
+        responses={200: page_of(OperationShape, "Operation"), **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
         """List operations, newest first."""
@@ -206,7 +204,7 @@ class OperationList(ApiView):
         operation_id="request_operation",
         tags=["operations"],
         request=WishForm,
-        responses={202: Asked, 400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem},
+        responses={202: Asked, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
         """Ask for a backup of one or several virtual machines.
@@ -232,7 +230,7 @@ class OperationDetail(ApiView):
     @extend_schema(
         operation_id="operation",
         tags=["operations"],
-        responses={200: OperationShape, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: OperationShape, **problems(401, 403, 404)},
     )
     def get(self, request: Request, operation_id: UUID) -> Response:
         """Tell how far one operation is."""

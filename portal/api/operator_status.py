@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.fields import Moment, Problem
+from portal.api.fields import Moment, problems
 from portal.api.views import OperatorView
 from vplus_bridge.mirror.models import ReadState
 from vplus_bridge.mirror.read_state import CONTACT, all_states
@@ -62,7 +62,7 @@ class StatusView(OperatorView):
     @extend_schema(
         operation_id="operator_status",
         tags=["operator"],
-        responses={200: StatusShape, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: StatusShape, **problems(401, 403, 404)},
     )
     def get(self, request: Request) -> Response:
         """Tell how the link to vPlus is, from what the last readings left behind; vPlus itself is not asked."""

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.fields import Moment, Problem
+from portal.api.fields import Moment, problems
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.views import OperatorView, checked
 from vplus_bridge import keyset
@@ -35,7 +35,7 @@ class TenantList(OperatorView):
         operation_id="operator_tenants",
         tags=["operator"],
         parameters=[PageParameters],
-        responses={200: page_of(TenantRow, "Tenant"), 400: Problem, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: page_of(TenantRow, "Tenant"), **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the tenants by name, each with the number of its virtual machines."""

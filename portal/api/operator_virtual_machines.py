@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.fields import Moment, Problem, Text, YesNoParameter, YesOrNo
+from portal.api.fields import Form, Moment, Text, YesNoParameter, YesOrNo, problems
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.views import OperatorView, checked
 from vplus_bridge import keyset
@@ -67,7 +67,7 @@ class OwnedMachineParameters(PageParameters):
     present = YesNoParameter()
 
 
-class AssignmentForm(serializers.Serializer[Mapping[str, Any]]):
+class AssignmentForm(Form):
     """Whose they shall be."""
 
     tenant = Text(help_text="short name")
@@ -89,13 +89,7 @@ class OwnedMachineList(OperatorView):
         operation_id="operator_virtual_machines",
         tags=TAGS,
         parameters=[OwnedMachineParameters],
-        responses={
-            200: page_of(OwnedMachineShape, "OwnedMachine"),
-            400: Problem,
-            401: Problem,
-            403: Problem,
-            404: Problem,
-        },
+        responses={200: page_of(OwnedMachineShape, "OwnedMachine"), **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request) -> Response:
         """List virtual machines of all tenants and of nobody, by name."""
@@ -112,7 +106,7 @@ class OwnedMachineList(OperatorView):
         operation_id="assign_virtual_machines",
         tags=TAGS,
         request=AssignmentForm,
-        responses={200: AssignedShape, 400: Problem, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: AssignedShape, **problems(400, 401, 403, 404)},
     )
     def post(self, request: Request) -> Response:
         """Give virtual machines to a tenant, all or none; their history becomes visible there."""

@@ -31,7 +31,10 @@ class PageParameters(serializers.Serializer[Mapping[str, Any]]):
         },
     )
     cursor = serializers.CharField(
-        default="", allow_blank=True, max_length=LONGEST_CURSOR, help_text="Opaque; from ``next`` of the page before."
+        default="",
+        allow_blank=True,
+        max_length=LONGEST_CURSOR,
+        help_text="Opaque; from the address in next of the page before.",
     )
 
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.fields import Moment, Named, OneOf, Problem
+from portal.api.fields import Moment, Named, OneOf, problems
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.views import ApiView, checked
 from tenants.rights import Actor
@@ -72,7 +72,7 @@ class TaskList(ApiView):
         operation_id="tasks",
         tags=["tasks"],
         parameters=[TaskParameters],
-        responses={200: TaskPage, 400: Problem, 401: Problem, 403: Problem},
+        responses={200: TaskPage, **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
         """List tasks, newest first; those that schedules made are among them."""

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.backups import NEWEST_FIRST, BackupShape, backup_shapes
-from portal.api.fields import Moment, OneOf, Problem, YesNoParameter
+from portal.api.fields import Moment, OneOf, YesNoParameter, problems
 from portal.api.operations import OperationBrief, operation_brief
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.tasks import TaskPage, tasks_answer
@@ -106,7 +106,7 @@ class VirtualMachineList(ApiView):
         operation_id="virtual_machines",
         tags=TAGS,
         parameters=[VirtualMachineParameters],
-        responses={200: page_of(VirtualMachineShape, "VirtualMachine"), 400: Problem, 401: Problem, 403: Problem},
+        responses={200: page_of(VirtualMachineShape, "VirtualMachine"), **problems(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
         """List virtual machines, worst first unless asked otherwise."""
@@ -125,7 +125,7 @@ class VirtualMachineDetail(ApiView):
     @extend_schema(
         operation_id="virtual_machine",
         tags=TAGS,
-        responses={200: VirtualMachineShape, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: VirtualMachineShape, **problems(401, 403, 404)},
     )
     def get(self, request: Request, guid: str) -> Response:
         """Tell what is known of one virtual machine."""
@@ -142,7 +142,7 @@ class BackupList(ApiView):
         operation_id="virtual_machine_backups",
         tags=TAGS,
         parameters=[PageParameters],
-        responses={200: page_of(BackupShape, "Backup"), 400: Problem, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: page_of(BackupShape, "Backup"), **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request, guid: str) -> Response:
         """List every backup of a virtual machine, good or not, newest first."""
@@ -157,7 +157,7 @@ class RestorePointList(ApiView):
         operation_id="virtual_machine_restore_points",
         tags=TAGS,
         parameters=[PageParameters],
-        responses={200: page_of(BackupShape, "RestorePoint"), 400: Problem, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: page_of(BackupShape, "RestorePoint"), **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request, guid: str) -> Response:
         """List the backups of a virtual machine that one can restore, newest first; those without a time come last."""
@@ -172,7 +172,7 @@ class MachineTaskList(ApiView):
         operation_id="virtual_machine_tasks",
         tags=TAGS,
         parameters=[PageParameters],
-        responses={200: TaskPage, 400: Problem, 401: Problem, 403: Problem, 404: Problem},
+        responses={200: TaskPage, **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request, guid: str) -> Response:
         """List the tasks of a virtual machine, newest first."""

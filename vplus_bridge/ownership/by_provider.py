@@ -9,6 +9,7 @@ from django.db.models.functions import Lower
 
 from tenants import audit
 from tenants.models import Tenant
+from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine
@@ -31,13 +32,17 @@ class Assigned:
 def virtual_machines(provider: ProviderActor, *, owner: str = "") -> QuerySet[VirtualMachine]:
     """Return every tenant's virtual machines, one tenant's by its short name, or those that are "nobody"'s.
 
-    Raises NotAllowed, or Invalid where no tenant has the short name.
+    Raises NotAllowed, or Invalid naming ``owner`` where no tenant has the short name.
     """
     provider.require(Right.PROVIDER_READ)
     rows = VirtualMachine.objects.select_related("tenant")
     if owner == NOBODY:
         return rows.filter(tenant=None)
-    return rows.filter(tenant=tenant_by_slug(owner)) if owner else rows
+    if not owner:
+        return rows
+    if not Tenant.objects.filter(slug=owner).exists():
+        raise Invalid({"owner": [f"No tenant has the short name {owner}; use one, or {NOBODY}."]})
+    return rows.filter(tenant__slug=owner)
 
 
 def tenants(provider: ProviderActor) -> QuerySet[Tenant]:
