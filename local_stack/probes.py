@@ -36,8 +36,8 @@ def wait_for_answer(answers: Callable[[], bool], check: Callable[[], None], *, l
 
 
 def web_answers(port: int) -> bool:
-    """Tell whether the portal's web server on this machine answers that it lives."""
-    return _answers(http.client.HTTPConnection("localhost", port, timeout=5), "/healthz")
+    """Tell whether the portal's web server on this machine can serve pages: it answers, and it reaches the database."""
+    return _answers(http.client.HTTPConnection("localhost", port, timeout=5), "/readyz")
 
 
 def simulator_answers(port: int, authority: Path) -> bool:

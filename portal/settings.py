@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
-from psycopg_pool import ConnectionPool
 
 from portal.environment import Environment, EnvironmentProblem
 from portal.logs import logging_settings
@@ -64,6 +63,7 @@ try:
     VPLUS_READ_SECONDS = environment.number("VPLUS_READ_SECONDS", 30, least=0.5, most=600)
     VPLUS_LISTING_SECONDS = environment.number("VPLUS_LISTING_SECONDS", 120, least=0.5, most=3600)
     VPLUS_CONNECT_SECONDS = environment.number("VPLUS_CONNECT_SECONDS", 5, least=0.2, most=60)
+    VPLUS_SIGN_IN_COOLING_SECONDS = environment.number("VPLUS_SIGN_IN_COOLING_SECONDS", 60, least=0.1, most=3600)
     VPLUS_PAGE_SIZE = environment.integer("VPLUS_PAGE_SIZE", 500, least=1, most=10000)
 
     # Sending: one setting for each wait of the protocol, in seconds (docs/decisions/0003-sending.md).
@@ -156,14 +156,10 @@ TEMPLATES = [
 # ---------------------------------------------------------------- database
 _options: dict[str, Any] = dict(_default["OPTIONS"])  # type: ignore[call-overload]  # the shape is environment.database's
 if PROCESS_KIND == "web":
-    # Checked before use: after a restart of PostgreSQL the first page is a page again, not an error.
-    _options["pool"] = {
-        "min_size": 0,
-        "max_size": POOL_SIZE,
-        "timeout": 10,
-        "check": ConnectionPool.check_connection,
-    }
+    _options["pool"] = {"min_size": 0, "max_size": POOL_SIZE, "timeout": 10}
 DATABASES: dict[str, dict[str, Any]] = {"default": {**_default, "OPTIONS": _options}}
+# Checked before use: after a restart of PostgreSQL the first page is a page again, not an error.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = PROCESS_KIND == "web"
 if _owner:
     # `owner` owns the tables and migrates. No running process uses it; tests make and flush their database through it.
     DATABASES["default"]["TEST"] = {"MIRROR": "owner"}
@@ -282,6 +278,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 # ---------------------------------------------------------------- jobs

@@ -23,6 +23,7 @@ def client() -> VplusClient:
             read_total_seconds=settings.VPLUS_READ_SECONDS,
             listing_total_seconds=settings.VPLUS_LISTING_SECONDS,
             write_total_seconds=settings.VPLUS_SEND_TOTAL_SECONDS,
+            sign_in_cooling_seconds=settings.VPLUS_SIGN_IN_COOLING_SECONDS,
             page_size=settings.VPLUS_PAGE_SIZE,
         )
     )

@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,16 +17,14 @@ from django.views.decorators.http import require_http_methods
 from portal.request_scope import ScopedRequest
 from portal.web.filters import FilterBar, pager
 from portal.web.virtual_machines import PLATFORMS, age
-from tenants import audit
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
 from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.infrastructure import PROJECTS
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.mirror.read_state import INVENTORY, state_of
-from vplus_bridge.ownership.assignment import assign, tenant_by_slug, tenants_by_name
+from vplus_bridge.ownership.by_provider import assign_to, searched, tenants
 from vplus_bridge.ownership.unowned import unowned
-from vplus_bridge.protection.verdict import judge
 
 BY_NAME = Keyset("name", (Key("name"), Key("guid")))
 MOST_AT_ONCE = 1000
@@ -62,17 +59,7 @@ def inbox(request: ScopedRequest) -> HttpResponse:
 def _assign(request: ScopedRequest, provider: ProviderActor, slug: str, guids: Sequence[str]) -> HttpResponse:
     if len(guids) > MOST_AT_ONCE:
         raise Invalid({"virtual_machines": [_("Choose at most %(n)d at once.") % {"n": MOST_AT_ONCE}]})
-    tenant = tenant_by_slug(slug)
-    assign(tenant_id=tenant.pk, vm_guids=guids, by=provider.person.name or provider.person.email)
-    judge(guids)
-    audit.record(
-        provider,
-        "virtual_machine.assign",
-        tenant_id=tenant.pk,
-        object_kind="virtual_machine",
-        object_name=ngettext("%(n)d virtual machine", "%(n)d virtual machines", len(guids)) % {"n": len(guids)},
-        detail={"virtual_machines": list(guids)[:200]},
-    )
+    tenant = assign_to(provider, slug=slug, vm_guids=guids).tenant
     words = ngettext(
         "%(n)d virtual machine is now %(tenant)s’s.", "%(n)d virtual machines are now %(tenant)s’s.", len(guids)
     )
@@ -83,9 +70,7 @@ def _assign(request: ScopedRequest, provider: ProviderActor, slug: str, guids: S
 def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) -> dict[str, Any]:
     now = timezone.now()
     bar = FilterBar(request, search=("search", _("Name, UUID, project"), _("Search virtual machines")), kept=("size",))
-    rows = unowned()
-    if text := bar.value("search").replace("\0", ""):
-        rows = rows.filter(Q(name__icontains=text) | Q(uuid=text) | Q(guid=text) | Q(project_name__icontains=text))
+    rows = searched(unowned(), bar.value("search").replace("\0", ""))
     page = page_of(rows, BY_NAME, bar.cursor, bar.size)
     total, everything = rows.count(), unowned().count()
     inventory, projects = state_of(INVENTORY), state_of(PROJECTS)
@@ -97,7 +82,9 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) 
         "tabs": [],
         "filters": bar.context(),
         "rows": [_row(row) for row in page.rows],
-        "tenants": [{"value": tenant.slug, "word": tenant.name} for tenant in tenants_by_name()],
+        "tenants": [
+            {"value": tenant.slug, "word": tenant.name} for tenant in tenants(provider).order_by("name", "slug")
+        ],
         "can_assign": provider.may(Right.PROVIDER_CHANGE),
         "action_url": reverse("console:inbox"),
         "form": form,
