@@ -33,6 +33,8 @@ class Program(NamedTuple):
 def simulator(port: int, tls: Path, state: Path, password: Path) -> Program:
     """Return the vPlus simulator; it keeps its world in ``state``."""
     command = [sys.executable, "-m", "vplus_simulator", "--port", str(port), "--tls-dir", str(tls)]
+    # The demo shows a bar that moves, so its vPlus tells progress; tests run against one that tells nothing.
+    command += ["--richness", "generous"]
     options = ["--seed", "demo", "--state", str(state), "--password-file", str(password)]
     return Program("simulator", [*command, *options], 5, "command")
 

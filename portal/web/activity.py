@@ -244,7 +244,7 @@ def _outcome(row: Operation) -> str:
     sentences = [_("Done. There is a new restore point.")]
     if "restore_point_unknown" in row.warnings:
         sentences = [_("Done.")]
-    return " ".join([*sentences, *(str(warning_words(code).cause) for code in row.warnings)])
+    return " ".join([*sentences, *(str(warning_words(code).cause) for code in shown.shown_warnings(row))])
 
 
 def _tone(row: Operation) -> str:

@@ -107,7 +107,7 @@ def backup_new(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
 
 
 def _machines(actor: Actor, guids: Sequence[str]) -> list[VirtualMachine]:
-    if not guids or len(guids) > MOST_AT_ONCE:
+    if not guids or len(guids) > MOST_AT_ONCE or any("\0" in guid for guid in guids):
         raise NotVisible
     found = {row.guid: row for row in visible.virtual_machines(actor).filter(guid__in=guids)}
     if len(found) != len(guids):
