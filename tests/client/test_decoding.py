@@ -73,6 +73,48 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "priority": 50,
         "vms": [REFERENCE],
         "rules": [{"guid": "ru-1", "schedules": [REFERENCE], "backupDestinations": ["d-1"]}],
+        "autoRemoveNonPresent": False,
+        "autoAssignSettings": {"mode": {"name": "DISABLED"}, "includeTags": []},
+        "vmCount": 1,
+        "tenantId": "label",
+    },
+    "rules": {
+        "guid": "ru-1",
+        "name": "Default",
+        "active": True,
+        "policy": REFERENCE,
+        "schedules": [REFERENCE],
+        "ruleBackupDestinations": [{"backupDestination": REFERENCE, "roleType": {"name": "PRIMARY"}}],
+    },
+    "schedules": {
+        "guid": "s-1",
+        "name": "nightly",
+        "active": True,
+        "type": {"name": "VM_BACKUP"},
+        "executionType": {"name": "TIME", "description": "Time"},
+        "backupType": {"name": "FULL"},
+        "hour": 3600000,
+        "startWindowLength": 21600000,
+        "interval": {"startHour": 0, "endHour": 79140000, "frequency": 7200000},
+        "daysOfWeek": [{"name": "MONDAY", "shortName": "Mon"}, "THURSDAY"],
+        "months": [],
+        "dayOfWeekOccurrences": [{"name": "LAST_IN_MONTH"}],
+        "rules": [REFERENCE],
+        "policies": [REFERENCE],
+        "lastRun": 1795600800000,
+        "tenantId": "label",
+    },
+    "restore jobs": {
+        "guid": "rj-1",
+        "status": {"name": "SUCCESS"},
+        "statusInfo": "text",
+        "restoreType": {"name": "RESTORE_AND_IMPORT"},
+        "restoreTime": 1795600800000,
+        "backup": {"guid": "b-1", "snapshotTime": 1795600700000, "size": 5},
+        "protectedEntity": REFERENCE,
+        "dstProtectedEntity": {"guid": "vm-2", "name": "web-02", "uuid": "u-2", "type": {"name": "VM"}},
+        "restoredPeName": "web-02",
+        "taskTimeStats": {"restoreTime": 3, "importTime": 4},
     },
     "projects": {"guid": "pr-1", "uuid": "u", "name": "n"},
 }
@@ -85,6 +127,9 @@ SHAPES: dict[str, Shape[Any, Any]] = {
         decoding.INFRASTRUCTURE,
         decoding.DESTINATION,
         decoding.POLICY,
+        decoding.RULE,
+        decoding.SCHEDULE,
+        decoding.RESTORE_JOB,
         decoding.PROJECT,
     )
 }
@@ -141,9 +186,27 @@ def test_broken_json_is_a_bad_answer_or_bad_records(kind: str, data: st.DataObje
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, min(len(content), start + 3)))
     content = content[:start] + data.draw(st.binary(max_size=4)) + content[end:]
-    for read in (shape.page, shape.one):
+    for read in (shape.page, shape.one, shape.detail):
         with contextlib.suppress(BadAnswer):
             read(content)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_policy_that_can_be_read_has_a_raw_for_each_rule(data: st.DataObject) -> None:
+    sample = SAMPLES["policies"]
+    rules = st.lists(st.fixed_dictionaries({"guid": st.just("ru")}, optional={"schedules": JSON}) | JSON, max_size=3)
+    odd = sample | data.draw(st.dictionaries(st.sampled_from(sorted(sample)), JSON, max_size=2))
+    odd["rules"] = data.draw(rules | JSON)
+    try:
+        detail = decoding.policy_detail(json.dumps(odd).encode())
+    except BadAnswer:
+        return
+    if detail.rules is None:
+        assert detail.record.rules is None
+    else:
+        assert [rule.record for rule in detail.rules] == list(detail.record.rules or ())
+        assert [rule.raw["guid"] for rule in detail.rules] == [rule.record.guid for rule in detail.rules]
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -258,6 +321,84 @@ def test_destinations_of_a_rule_in_the_current_dialect() -> None:
     entries = [{"backupDestination": {"guid": "d-9"}, "roleType": "PRIMARY"}, {"roleType": "SECONDARY"}]
     rules = [{"guid": "ru", "ruleBackupDestinations": entries}]
     assert one("policies", rules=rules).rules[0].destination_guids == ("d-9",)
+
+
+def test_a_policy_tells_how_it_takes_in_vms() -> None:
+    policy = one("policies")
+    assert (policy.auto_assign_mode, policy.auto_remove_non_present) == ("DISABLED", False)
+    assert (policy.vm_count, policy.tenant_label) == (1, "label")
+    brief = decoding.POLICY.one(b'{"guid":"p","name":"n","autoAssignMode":{"name":"ASSIGN_ONLY"}}')
+    assert brief.auto_assign_mode == "ASSIGN_ONLY"
+
+
+def test_a_rule_by_itself_names_its_policy() -> None:
+    rule = one("rules")
+    assert (rule.policy_guid, rule.schedule_guids, rule.destination_guids) == ("r-1", ("r-1",), ("r-1",))
+    assert decoding.RULE.one(b'{"guid":"ru","name":"n"}').policy_guid is None
+
+
+def test_a_schedule_in_full() -> None:
+    schedule = one("schedules")
+    assert (schedule.execution_type, schedule.backup_type, schedule.type) == ("TIME", "FULL", "VM_BACKUP")
+    assert (schedule.hour_ms, schedule.start_window_ms, schedule.last_run_ms) == (3600000, 21600000, 1795600800000)
+    interval = schedule.interval
+    assert (interval.start_hour_ms, interval.end_hour_ms, interval.frequency_ms) == (0, 79140000, 7200000)
+    assert (schedule.days_of_week, schedule.months) == (("MONDAY", "THURSDAY"), ())
+    assert (schedule.occurrences, schedule.rule_guids, schedule.policy_guids) == (
+        ("LAST_IN_MONTH",),
+        ("r-1",),
+        ("r-1",),
+    )
+    assert schedule.tenant_label == "label"
+
+
+def test_a_schedule_that_says_little() -> None:
+    poor = decoding.SCHEDULE.one(b'{"guid":"s","name":"n"}')
+    assert (poor.hour_ms, poor.interval, poor.days_of_week, poor.months, poor.rule_guids) == (None,) * 5
+
+
+@pytest.mark.parametrize("hour", [-3600000, 86_400_000, "noon"])
+def test_an_impossible_hour_is_unknown(hour: object) -> None:
+    schedule = one("schedules", hour=hour)
+    assert (schedule.hour_ms, schedule.name) == (None, "nightly")
+
+
+def test_a_restore_job_in_full() -> None:
+    job = one("restore jobs")
+    assert (job.status, job.type, job.restore_ms) == ("SUCCESS", "RESTORE_AND_IMPORT", 1795600800000)
+    assert (job.backup_guid, job.vm_guid, job.dst_guid, job.dst_uuid) == ("b-1", "r-1", "vm-2", "u-2")
+    assert (job.restored_name, job.times.restore_ms, job.times.import_ms, job.times.mount_ms) == ("web-02", 3, 4, None)
+
+
+def test_the_poorest_restore_job() -> None:
+    job = decoding.RESTORE_JOB.one(b'{"guid":"rj"}')
+    assert (job.status, job.backup_guid, job.vm_guid, job.times.restore_ms) == (None, None, None, None)
+
+
+def test_a_detail_keeps_what_is_not_understood() -> None:
+    whole = SAMPLES["schedules"] | {"colour": {"of": ["moon", 1.5, None]}, "big": 2**70}
+    detail = decoding.SCHEDULE.detail(json.dumps(whole).encode())
+    assert detail.raw == whole
+    assert detail.record == one("schedules")
+    assert "moon" not in repr(detail), "what nobody has looked at stays out of logs"
+
+
+def test_the_rules_of_a_policy_come_with_what_is_not_understood() -> None:
+    rule = {"guid": "ru-1", "name": "Default", "colour": "blue"}
+    detail = decoding.policy_detail(json.dumps(SAMPLES["policies"] | {"rules": [rule]}).encode())
+    assert detail.rules is not None
+    assert [(found.record.name, found.raw) for found in detail.rules] == [("Default", rule)]
+
+
+@pytest.mark.parametrize("rules", [None, [{"name": "no guid"}], "none"])
+def test_rules_that_are_unknown_are_not_none_at_all(rules: object) -> None:
+    detail = decoding.policy_detail(json.dumps(SAMPLES["policies"] | {"rules": rules}).encode())
+    assert (detail.rules, detail.record.rules, detail.record.name) == (None, None, "gold")
+
+
+def test_a_detail_that_cannot_be_kept_whole_is_a_bad_answer() -> None:
+    with pytest.raises(BadAnswer, match="kept whole"):
+        decoding.SCHEDULE.detail(b'{"guid":"s","name":"n","far":1e999}')
 
 
 def test_a_nul_becomes_visible_and_an_escaped_backslash_stays() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -97,14 +98,52 @@ def test_every_listing_can_be_read(simulator: SimulatorServer, client: VplusClie
         client.hypervisor_clusters,
         client.hypervisor_storages,
         client.policies,
+        client.schedules,
+        lambda: client.rules("p-unknown"),
     ):
         listing = read()
         list(listing)
-        assert listing.completeness.complete, read.__name__
+        assert listing.completeness.complete, read
     for vm in simulator.control.objects("vms"):
         history = client.backups(vm.guid)
         list(history)
         assert history.completeness.complete
+
+
+@pytest.mark.parametrize("richness", RICHNESS)
+def test_policies_rules_and_schedules_are_read_to_be_changed(
+    simulator: SimulatorServer, client: VplusClient, richness: str
+) -> None:
+    simulator.control.change(richness=richness)
+    policies = [policy for page in client.policies() for policy in page]
+    assert policies
+    for brief in policies:
+        policy = client.policy_detail(brief.guid)
+        assert (policy.raw["guid"], policy.record.name) == (brief.guid, brief.name)
+        assert policy.record.vm_guids is not None
+        assert policy.rules
+        rule = client.rule_detail(policy.rules[0].record.guid)
+        assert rule.record.name == policy.rules[0].record.name
+        told: dict[str, Any] = {"priority": 50, "auto_remove_non_present": False, "tenant_label": "label"}
+        assert client.dialect.update_policy_request(policy.raw, **told).path.endswith(brief.guid)
+    schedules = [schedule for page in client.schedules(type="VM_BACKUP") for schedule in page]
+    assert schedules
+    for one in schedules:
+        schedule = client.schedule_detail(one.guid)
+        assert schedule.record.execution_type in {"TIME", "INTERVAL"}
+        assert schedule.record.days_of_week
+        assert client.dialect.update_schedule_request(schedule.raw, tenant_label="label").path.endswith(one.guid)
+
+
+def test_where_backups_can_go_to_and_come_from(simulator: SimulatorServer, client: VplusClient) -> None:
+    usable = client.destinations_usable_for(["vm-alpha-web", "vm-alpha-db"])
+    assert "bd-main" in [destination.guid for destination in usable]
+    with pytest.raises(NotFound):
+        client.destinations_usable_for(["no-such-vm"])
+    backup = next(backup for page in client.backups("vm-alpha-web") for backup in page)
+    managers = [manager for page in client.hypervisor_managers(for_backup=backup.guid) for manager in page]
+    everywhere = [manager for page in client.hypervisor_managers() for manager in page]
+    assert 0 < len(managers) <= len(everywhere)
 
 
 def test_what_the_account_may_not_read_is_forbidden(client: VplusClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import threading
@@ -35,6 +36,8 @@ EXPORT = export_request(
 )
 CANCEL = cancel_queued_request("t-1")
 TASK = {"guid": "t-1", "type": {"name": "EXPORT"}, "state": {"name": "QUEUED"}, "windowStart": 1795600801000}
+CREATE = WriteRequest("POST", "/schedules", '{"name":"nightly"}', Expectation.OBJECT, "/schedules")
+NEW = "POST /schedules"
 POST = "POST /tasks/export"
 DELETE = "DELETE /tasks/t-1"
 
@@ -130,7 +133,7 @@ def test_the_status_decides(
         (answer([{"name": "no guid"}]), "not readable"),
         (answer([TASK, 5]), "not readable"),
         (cut(head(100) + b'{"guid":"t-1"'), "broke off"),
-        (cut(head(100) + b'{"guid":"t-1"', reset=True), "broke off"),
+        (cut(head(100) + b'{"guid":"t-1"', reset=True), "broke"),  # a reset may overtake the head as well
     ],
 )
 def test_a_2xx_that_does_not_name_one_task_is_uncertain(
@@ -159,8 +162,41 @@ def test_any_2xx_accepts_what_creates_no_task(
 
 
 def test_a_web_page_accepts_nothing(client: VplusClient, server: ScriptedServer) -> None:
-    server.on(DELETE, answer(b"<html>welcome</html>", content_type="text/html"))
-    assert send(client, CANCEL).kind is UNCERTAIN
+    for what, request in ((DELETE, CANCEL), (NEW, CREATE)):
+        server.on(what, answer(b"<html>welcome</html>", content_type="text/html"))
+        assert send(client, request).kind is UNCERTAIN
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "named"),
+    [
+        (answer({"guid": "s-1", "name": "nightly", "hour": 0}, 201), (("s-1", "nightly"),)),
+        (answer({"guid": "s-1"}), (("s-1", None),)),
+        (answer(None, 204), ()),
+        (answer(None, 201), ()),
+        (answer({"name": "nightly"}), ()),
+        (answer([]), ()),
+        (answer(b"created"), ()),
+        (cut(head(100) + b'{"guid":"s-1"'), ()),
+    ],
+    ids=["detail", "guid only", "204", "empty", "no guid", "array", "no JSON", "cut"],
+)
+def test_a_created_object_is_accepted_and_named_where_the_answer_names_it(
+    client: VplusClient, server: ScriptedServer, behaviour: Behaviour, named: tuple[tuple[str, str | None], ...]
+) -> None:
+    server.on(NEW, behaviour)
+    outcome = send(client, CREATE)
+    assert (outcome.kind, outcome.named, outcome.tasks) == (ACCEPTED, named, ())
+
+
+def test_headers_of_a_request_are_added_and_replace_none(client: VplusClient, server: ScriptedServer) -> None:
+    server.on(DELETE, answer(None, 204))
+    headers = (("3rd-party", "HORIZON"), ("Cookie", "JSESSIONID=forged"))
+    send(client, dataclasses.replace(CANCEL, headers=headers))
+    sent = server.asked_for(DELETE)[0].headers
+    assert sent["3rd-party"] == "HORIZON"
+    assert "forged" not in sent["cookie"]
+    assert "s3cr3t" in sent["cookie"]
 
 
 @pytest.mark.parametrize(

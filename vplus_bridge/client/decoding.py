@@ -15,15 +15,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from vplus_bridge.client.errors import BadAnswer
-from vplus_bridge.client.records import SessionInfo, TaskRecord
+from vplus_bridge.client.records import Detail, PolicyDetail, PolicyRecord, RuleRecord, SessionInfo, TaskRecord
 from vplus_bridge.client.wire import (
     Reference,
     WireBackup,
     WireDestination,
     WireInfrastructure,
     WireObject,
-    WirePolicy,
     WireProject,
+    WireRestoreJob,
     WireTask,
     WireTaskAnswer,
     WireUser,
@@ -35,10 +35,18 @@ from vplus_bridge.client.wire import (
     guid_of,
     infrastructure_record,
     name_of,
-    policy_record,
     project_record,
+    restore_job_record,
     task_record,
     virtual_machine_record,
+)
+from vplus_bridge.client.wire_policies import (
+    WirePolicy,
+    WireRule,
+    WireSchedule,
+    policy_record,
+    rule_record,
+    schedule_record,
 )
 
 log = logging.getLogger("vplus")
@@ -50,12 +58,25 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+# Half of a surrogate pair, as a name has that was cut in its middle; an escaped backslash and whole pairs are passed over.
+_HALF = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
 def _clean(content: bytes) -> bytes:
     return _ESCAPED_NUL.sub(rb"\1\\ufffd", content) if b"\\u0000" in content else content
 
 
+def _mended(content: bytes) -> bytes:
+    """Text that no encoding allows, each piece replaced by U+FFFD: one odd name must not hide a whole list."""
+    whole = _HALF.sub(lambda found: rb"\ufffd" if found[1] else found[0], content)
+    return whole.decode(errors="replace").encode()
+
+
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
 
 W = TypeVar("W", bound=WireObject)
 T = TypeVar("T")
@@ -93,6 +114,7 @@ class Shape(Generic[W, T]):
             return self._page.decode(content), 0
         except UNREADABLE:
             pass  # Usually one odd record: the rest of the page is still good.
+        content = _mended(content)
         try:
             items = _items_decoder.decode(content)
         except UNREADABLE as error:
@@ -103,10 +125,22 @@ class Shape(Generic[W, T]):
 
     def one(self, content: bytes) -> T:
         """The record of one JSON object. Raises BadAnswer."""
-        found = self._alone(_clean(content))
+        content = _clean(content)
+        found = self._alone(content) or self._alone(_mended(content))
         if found is None:
             raise BadAnswer(f"vPlus answered one of {self.kind} that is not readable")
         return self.flatten(found)
+
+    def detail(self, content: bytes) -> Detail[T]:
+        """The record of one JSON object together with the object. Raises BadAnswer."""
+        record = self.one(content)
+        try:
+            raw = _object_decoder.decode(_mended(_clean(content)))
+        except UNREADABLE as error:
+            raise BadAnswer(
+                f"vPlus answered one of {self.kind} that cannot be kept whole", cause=_class(error)
+            ) from None
+        return Detail(record, raw)
 
     def _alone(self, item: bytes) -> W | None:
         try:
@@ -144,6 +178,9 @@ BACKUP = Shape("backups", WireBackup, backup_record)
 INFRASTRUCTURE = Shape("infrastructure", WireInfrastructure, infrastructure_record)
 DESTINATION = Shape("backup destinations", WireDestination, destination_record)
 POLICY = Shape("policies", WirePolicy, policy_record)
+RULE = Shape("rules", WireRule, rule_record)
+SCHEDULE = Shape("schedules", WireSchedule, schedule_record)
+RESTORE_JOB = Shape("restore jobs", WireRestoreJob, restore_job_record)
 PROJECT = Shape("projects", WireProject, project_record)
 _ANSWERED_TASK = Shape("answered tasks", WireTaskAnswer, task_record)
 _user_decoder = msgspec.json.Decoder(WireUser, strict=False)
@@ -170,6 +207,19 @@ def session_info(content: bytes) -> SessionInfo:
         return SessionInfo()
     names = None if user.privileges is None else tuple(n for n in map(enum_name, user.privileges) if n is not None)
     return SessionInfo(privileges=names, time_zone=clipped(user.ui_time_zone))
+
+
+def policy_detail(content: bytes) -> PolicyDetail:
+    """A policy and each of its rules with the JSON they came from. Raises BadAnswer."""
+    policy = POLICY.detail(content)
+    return PolicyDetail(policy.record, policy.raw, _rule_details(policy))
+
+
+def _rule_details(policy: Detail[PolicyRecord]) -> tuple[Detail[RuleRecord], ...] | None:
+    if policy.record.rules is None:
+        return None
+    # One rule that could not be read would have made the record's rules None: these are the same ones.
+    return tuple(Detail(record, raw) for record, raw in zip(policy.record.rules, policy.raw["rules"], strict=True))
 
 
 class TaskAnswer(NamedTuple):

@@ -1,18 +1,66 @@
-"""The wire of the guide dialect: what we ask vPlus to do, as exact requests (vplus-api.md 2.2)."""
+"""The wire of the guide dialect: what we ask vPlus to do, as exact requests (vplus-api.md 0.1, 2.2, 2.7, 2.8).
+
+The functions are those of `dialect.Dialect`, where each of them is explained.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
+from vplus_bridge.client.bodies import (
+    checked_name,
+    create_request,
+    delete_request,
+    enum,
+    given,
+    json_text,
+    reference,
+    replace_request,
+)
+from vplus_bridge.client.drafts import (
+    POLICIES,
+    RULES,
+    SCHEDULES,
+    RuleDraft,
+    Timing,
+    changed_policy,
+    changed_rule,
+    changed_schedule,
+    checked_destinations,
+    destinations_in,
+    policy_members,
+    rule_destinations,
+    rule_members,
+    schedule_members,
+)
+from vplus_bridge.client.errors import Invalid
 from vplus_bridge.client.outcome import Expectation, WriteRequest
+from vplus_bridge.client.records import RawObject
 from vplus_bridge.client.transport import path_segment
 
+TASK_TYPES: frozenset[str] = frozenset({
+    "INDEX",
+    "EXPORT",
+    "STORE",
+    "RESTORE",
+    "OLD_BACKUPS_REMOVAL",
+    "OLD_SNAPSHOTS_REMOVAL",
+    "IMPORT",
+    "MOUNT",
+    "UNMOUNT",
+    "DELETE",
+    "SNAPSHOT",
+    "SNAPSHOT_REVERSION",
+})  # fmt: skip
+SCHEDULE_TYPES: frozenset[str] = frozenset({"VM_BACKUP", "APP_BACKUP", "SNAPSHOT"})
+POLICY_LIST_QUERY: tuple[tuple[str, str], ...] = ()
+RULE_IS_EMBEDDED: bool = False
 
-def _json(body: dict[str, Any]) -> str:
-    """Compact JSON text; the text is stored with the attempt and sent as it is."""
-    return msgspec.json.encode(body).decode()
+
+def tenant_query(tenant_label: str | None, project_uuid: str | None) -> list[tuple[str, str]]:
+    """By the label, in the guide's spelling (vplus-api.md 4.1)."""
+    return [] if tenant_label is None else [("tenantid", tenant_label)]
 
 
 def export_request(
@@ -24,25 +72,87 @@ def export_request(
     window_start_ms: int,
     window_end_ms: int,
     tenant_label: str | None = None,
+    rules: Sequence[RawObject] | None = None,
+    project_uuid: str | None = None,
 ) -> WriteRequest:
     """Ask for one backup of one VM (vplus-api.md 2.2.3).
 
     The window is in ms UTC by vPlus's clock; `priority` is 0..100; `backup_type` FULL or INCREMENTAL.
     Without `destination_guid` the server chooses. `tenant_label` is the `tenantId` that the guide's own
-    client sent: a label, never proof of ownership.
+    client sent: a label, never proof of ownership. `rules` and `project_uuid` are the current dialect's.
     """
     body: dict[str, Any] = {
         "windowStart": window_start_ms,
         "windowEnd": window_end_ms,
         "priority": priority,
-        "backupType": {"name": backup_type},
+        "backupType": enum(backup_type),
     }
     if destination_guid is not None:
         body["backupDestination"] = {"guid": destination_guid}
     body["protectedEntities"] = [{"guid": vm_guid}]
     if tenant_label is not None:
         body["tenantId"] = tenant_label
-    return WriteRequest("POST", "/tasks/export", _json(body), Expectation.TASK, "/tasks/export")
+    return WriteRequest("POST", "/tasks/export", json_text(body), Expectation.TASK, "/tasks/export")
+
+
+def restore_and_import_request(
+    *,
+    backup_guid: str,
+    hypervisor_guid: str | None = None,
+    hypervisor_manager_guid: str | None = None,
+    restored_name: str | None = None,
+    storage_uuid: str | None = None,
+    cluster_uuid: str | None = None,
+    project_name: str | None = None,
+    data_center: str | None = None,
+    tenant_label: str | None = None,
+    location_guid: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """The backup is a bare guid and the project goes by its name (vplus-api.md 2.2.4, 4.8, 4.9)."""
+    body = {
+        "backup": reference(backup_guid)["guid"],
+        **restore_members(
+            hypervisor_guid=hypervisor_guid,
+            hypervisor_manager_guid=hypervisor_manager_guid,
+            restored_name=restored_name,
+            storage_uuid=storage_uuid,
+            cluster_uuid=cluster_uuid,
+            data_center=data_center,
+        ),
+        **given(restoreProject=project_name, tenantId=tenant_label),
+    }
+    return restore_request(body)
+
+
+def restore_members(
+    *,
+    hypervisor_guid: str | None,
+    hypervisor_manager_guid: str | None,
+    restored_name: str | None,
+    storage_uuid: str | None,
+    cluster_uuid: str | None,
+    data_center: str | None,
+) -> dict[str, Any]:
+    """What both dialects say about the place of a restore. Raises Invalid."""
+    if (hypervisor_guid is None) == (hypervisor_manager_guid is None):
+        raise Invalid("a restore goes either to a hypervisor or to a hypervisor manager")
+    return given(
+        hypervisor=None if hypervisor_guid is None else reference(hypervisor_guid),
+        hypervisorManager=None if hypervisor_manager_guid is None else reference(hypervisor_manager_guid),
+        restoredPeName=None if restored_name is None else checked_name(restored_name),
+        restoreStorageId=storage_uuid,
+        restoreClusterId=cluster_uuid,
+        dataCenter=None if data_center is None else {"name": data_center},
+        # True would delete every VM of that name in the project: the portal never asks for it (vplus-api.md 4.19).
+        overwrite=False,
+    )
+
+
+def restore_request(body: dict[str, Any]) -> WriteRequest:
+    """POST a restore, which creates one task."""
+    path = "/tasks/restore-and-import"
+    return WriteRequest("POST", path, json_text(body), Expectation.TASK, path)
 
 
 def cancel_running_request(task_guid: str) -> WriteRequest:
@@ -50,7 +160,7 @@ def cancel_running_request(task_guid: str) -> WriteRequest:
 
     Raises Invalid when the guid cannot stand in a path.
     """
-    body = _json({"state": {"name": "CANCELLED"}, "statusInfo": "Canceled by user"})
+    body = json_text({"state": {"name": "CANCELLED"}, "statusInfo": "Canceled by user"})
     return WriteRequest(
         "PUT", f"/tasks/{path_segment(task_guid)}/state", body, Expectation.ANYTHING, "/tasks/{guid}/state"
     )
@@ -62,3 +172,139 @@ def cancel_queued_request(task_guid: str) -> WriteRequest:
     Raises Invalid when the guid cannot stand in a path.
     """
     return WriteRequest("DELETE", f"/tasks/{path_segment(task_guid)}", "", Expectation.ANYTHING, "/tasks/{guid}")
+
+
+def create_schedule_request(
+    *,
+    name: str,
+    backup_type: str,
+    timing: Timing,
+    days_of_week: Iterable[str],
+    months: Iterable[str] = (),
+    occurrences: Iterable[str] = (),
+    active: bool = True,
+    rule_guids: Iterable[str] = (),
+    tenant_label: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """With `tenantId` (vplus-api.md 2.7)."""
+    members = schedule_members(
+        name=name,
+        backup_type=backup_type,
+        timing=timing,
+        days_of_week=days_of_week,
+        months=months,
+        occurrences=occurrences,
+        active=active,
+        rule_guids=rule_guids,
+    )
+    return create_request(SCHEDULES, {**members, "type": enum("VM_BACKUP"), **given(tenantId=tenant_label)})
+
+
+def update_schedule_request(
+    current: RawObject,
+    *,
+    name: str | None = None,
+    backup_type: str | None = None,
+    timing: Timing | None = None,
+    days_of_week: Iterable[str] | None = None,
+    months: Iterable[str] | None = None,
+    occurrences: Iterable[str] | None = None,
+    active: bool | None = None,
+    rule_guids: Iterable[str] | None = None,
+    tenant_label: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """The label must be known: a PUT without it may clear it (vplus-api.md 7.1)."""
+    changes = schedule_members(
+        name=name,
+        backup_type=backup_type,
+        timing=timing,
+        days_of_week=days_of_week,
+        months=months,
+        occurrences=occurrences,
+        active=active,
+        rule_guids=rule_guids,
+    )
+    body = changed_schedule(current, {**changes, **given(tenantId=tenant_label)}, required=("tenantId",))
+    return replace_request(SCHEDULES, body)
+
+
+def delete_schedule_request(guid: str, *, project_uuid: str | None = None) -> WriteRequest:
+    """By its guid (vplus-api.md 2.7)."""
+    return delete_request(SCHEDULES, guid)
+
+
+def create_policy_request(
+    *,
+    name: str,
+    vm_guids: Iterable[str],
+    priority: int = 50,
+    auto_remove_non_present: bool = False,
+    rule: RuleDraft | None = None,
+    tenant_label: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """Without its rule, which is the second step (vplus-api.md 3.8): one that is given is Invalid."""
+    if rule is not None:
+        raise Invalid("this vPlus takes a policy first and its rule by a call of its own")
+    members = policy_members(
+        name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
+    )
+    disabled = {"mode": enum("DISABLED")}
+    return create_request(POLICIES, {**members, "autoAssignSettings": disabled, **given(tenantId=tenant_label)})
+
+
+def update_policy_request(
+    current: RawObject,
+    *,
+    name: str | None = None,
+    vm_guids: Iterable[str] | None = None,
+    priority: int | None = None,
+    auto_remove_non_present: bool | None = None,
+    tenant_label: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """The label must be known: a PUT without it may clear it (vplus-api.md 7.1)."""
+    changes = policy_members(
+        name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
+    )
+    body = changed_policy(current, {**changes, **given(tenantId=tenant_label)}, required=("tenantId",))
+    return replace_request(POLICIES, body)
+
+
+def delete_policy_request(guid: str, *, project_uuid: str | None = None) -> WriteRequest:
+    """Its rules go with it (vplus-api.md 3.8)."""
+    return delete_request(POLICIES, guid)
+
+
+def create_rule_request(rule: RuleDraft, *, policy_guid: str, project_uuid: str | None = None) -> WriteRequest:
+    """Its destinations are bare guids in `backupDestinations` (vplus-api.md 2.8, 4.10)."""
+    members = rule_members(name=rule.name, schedule_guids=rule.schedule_guids, policy_guid=policy_guid)
+    return create_request(RULES, {**members, "backupDestinations": checked_destinations(rule.destination_guids)})
+
+
+def update_rule_request(
+    current: RawObject,
+    *,
+    name: str | None = None,
+    schedule_guids: Iterable[str] | None = None,
+    destination_guids: Sequence[str] | None = None,
+    policy_guid: str | None = None,
+    project_uuid: str | None = None,
+) -> WriteRequest:
+    """A server that tells the destinations in the current dialect's form gets them back in both, saying the same."""
+    changes = rule_members(name=name, schedule_guids=schedule_guids, policy_guid=policy_guid)
+    entries = current.get("ruleBackupDestinations")
+    if destination_guids is not None:
+        changes["backupDestinations"] = checked_destinations(destination_guids)
+        if entries is not None:
+            changes["ruleBackupDestinations"] = rule_destinations(destination_guids, entries)
+    elif current.get("backupDestinations") is None:
+        changes |= given(backupDestinations=destinations_in(entries))
+    return replace_request(RULES, changed_rule(current, changes, required=("backupDestinations",)))
+
+
+def delete_rule_request(guid: str, *, project_uuid: str | None = None) -> WriteRequest:
+    """By its guid (vplus-api.md 2.8)."""
+    return delete_request(RULES, guid)

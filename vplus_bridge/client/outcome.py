@@ -13,6 +13,8 @@ class Expectation(enum.StrEnum):
 
     TASK = "task"
     """Exactly one task is named: for the calls that create one."""
+    OBJECT = "object"
+    """Any 2xx; the new object's guid and name are read from the answer where they stand there (vplus-api.md 1.8)."""
     ANYTHING = "anything"
     """Any 2xx, also an empty one: for cancel, delete and replace."""
 
@@ -34,7 +36,8 @@ class WriteRequest:
     """One call that changes vPlus.
 
     `path` is relative to the base address and already escaped; `body` is the JSON text exactly as it
-    will be sent, or "" for none; `template` is the path without ids, for logs.
+    will be sent, or "" for none; `template` is the path without ids, for logs. `headers` are added to those
+    that every write has, and replace none of them.
     """
 
     method: str
@@ -42,6 +45,7 @@ class WriteRequest:
     body: str = ""
     expects: Expectation = Expectation.ANYTHING
     template: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ unreadable is None; an empty reference is None too (vplus-api.md 1.1, 1.5, 1.6).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
 import msgspec
+
+T = TypeVar("T")
+
+RawObject = Mapping[str, Any]
+"""A JSON object as vPlus sent it, also with the members that we do not understand. Read it, never change it."""
 
 
 class VirtualMachineRecord(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +133,38 @@ class BackupRecord(msgspec.Struct, frozen=True, gc=False):
     warnings_present: bool | None = None
 
 
+class RestoreTimes(msgspec.Struct, frozen=True, gc=False):
+    """How long each part of a restore took, in ms."""
+
+    queued_restore_ms: int | None = None
+    restore_ms: int | None = None
+    queued_import_ms: int | None = None
+    import_ms: int | None = None
+    queued_mount_ms: int | None = None
+    mount_ms: int | None = None
+
+
+class RestoreJobRecord(msgspec.Struct, frozen=True, gc=False):
+    """One restore in vPlus's history; only the guid is sure (vplus-api.md 2.6, 4.31)."""
+
+    guid: str
+    status: str | None = None
+    status_info: str | None = None
+    type: str | None = None
+    """RESTORE, RESTORE_AND_IMPORT or RESTORE_AND_MOUNT."""
+    restore_ms: int | None = None
+    backup_guid: str | None = None
+    backup_name: str | None = None
+    vm_guid: str | None = None
+    vm_name: str | None = None
+    dst_guid: str | None = None
+    """Usually the VM that the backup was taken from; the new one only if it was unknown before (vplus-api.md 2.2.2)."""
+    dst_name: str | None = None
+    dst_uuid: str | None = None
+    restored_name: str | None = None
+    times: RestoreTimes = RestoreTimes()
+
+
 class InfrastructureRecord(msgspec.Struct, frozen=True, gc=False):
     """A hypervisor manager, hypervisor, cluster or storage (vplus-api.md 2.10).
 
@@ -163,6 +204,8 @@ class RuleRecord(msgspec.Struct, frozen=True, gc=False):
     marked_for_deletion: bool | None = None
     schedule_guids: tuple[str, ...] | None = None
     destination_guids: tuple[str, ...] | None = None
+    policy_guid: str | None = None
+    """Not said by every server, and left out inside its policy."""
 
 
 class PolicyRecord(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +217,51 @@ class PolicyRecord(msgspec.Struct, frozen=True, gc=False):
     priority: int | None = None
     vm_guids: tuple[str, ...] | None = None
     rules: tuple[RuleRecord, ...] | None = None
+    auto_remove_non_present: bool | None = None
+    auto_assign_mode: str | None = None
+    vm_count: int | None = None
+    tenant_label: str | None = None
+    """The `tenantId` that was written, where the server gives it back: a label, never proof of ownership."""
+
+
+class IntervalRecord(msgspec.Struct, frozen=True, gc=False):
+    """When an INTERVAL schedule fires: from `start_hour_ms` every `frequency_ms` until `end_hour_ms`.
+
+    Hours are ms since midnight UTC, the frequency is ms (vplus-api.md 2.7, 3.9).
+    """
+
+    start_hour_ms: int | None = None
+    end_hour_ms: int | None = None
+    frequency_ms: int | None = None
+
+
+class ScheduleRecord(msgspec.Struct, frozen=True, gc=False):
+    """A schedule (vplus-api.md 2.7). Days, months and occurrences are in UTC; empty means no restriction (4.2).
+
+    A relation that the answer leaves out is None. A server may give the figures of both kinds: which of them
+    counts is told by `execution_type`.
+    """
+
+    guid: str
+    name: str
+    active: bool | None = None
+    type: str | None = None
+    execution_type: str | None = None
+    """TIME or INTERVAL."""
+    backup_type: str | None = None
+    hour_ms: int | None = None
+    """Ms since midnight UTC, for TIME."""
+    start_window_ms: int | None = None
+    """How long after its firing an export may start, for TIME."""
+    interval: IntervalRecord | None = None
+    days_of_week: tuple[str, ...] | None = None
+    months: tuple[str, ...] | None = None
+    occurrences: tuple[str, ...] | None = None
+    rule_guids: tuple[str, ...] | None = None
+    policy_guids: tuple[str, ...] | None = None
+    last_run_ms: int | None = None
+    tenant_label: str | None = None
+    """The `tenantId` that was written, where the server gives it back: a label, never proof of ownership."""
 
 
 class ProjectRecord(msgspec.Struct, frozen=True, gc=False):
@@ -189,3 +277,21 @@ class SessionInfo(msgspec.Struct, frozen=True, gc=False):
 
     privileges: tuple[str, ...] | None = None
     time_zone: str | None = None
+
+
+@dataclass(frozen=True)
+class Detail(Generic[T]):
+    """One object read to be changed: its record, and the whole JSON that a replacing PUT starts from.
+
+    vPlus replaces an object by what a PUT holds, so the PUT must bring back what it does not change (4.26).
+    """
+
+    record: T
+    raw: RawObject = field(repr=False)
+
+
+@dataclass(frozen=True)
+class PolicyDetail(Detail[PolicyRecord]):
+    """A policy with its rules, each ready to be changed; None where the answer has none or one that is unreadable."""
+
+    rules: tuple[Detail[RuleRecord], ...] | None = None

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 from requests.cookies import get_cookie_header
@@ -215,6 +216,17 @@ def raise_for_status(answer: Answer) -> None:
     raise kind(words, status, html=answer.html, retry_after_seconds=answer.retry_after_seconds)
 
 
+@dataclass(frozen=True)
+class Question:
+    """One read: a GET, or a POST that asks and changes nothing. `template` is the path without ids, for logs."""
+
+    method: str
+    path: str
+    template: str
+    params: Params | None = None
+    json: Any = None
+
+
 class Reader:
     """Reads with the shared session: repeated on passing trouble, and once after a 401."""
 
@@ -238,23 +250,33 @@ class Reader:
         `seconds` bounds the read with its repetitions (default `read_total_seconds`); a sign-in in between has
         its own. Raises VplusError.
         """
+        return self._answer(Question("GET", path, template, params), seconds)
+
+    def post(self, path: str, json: Any) -> Answer:
+        """POST `json` to a `path` that only answers a question; bounded, repeated and raising as `get`.
+
+        Never for a call that changes anything: such a one goes out once, by a `WriteChannel`.
+        """
+        return self._answer(Question("POST", path, path, json=json), None)
+
+    def _answer(self, question: Question, seconds: float | None) -> Answer:
         total = self._endpoint.read_total_seconds if seconds is None else seconds
         signed_in = self._keeper.current()
         try:
-            return self._repeated(signed_in, path, template, params, total)
+            return self._repeated(signed_in, question, total)
         except AuthFailed:
             signed_in = self._keeper.renew(signed_in)
         try:
-            return self._repeated(signed_in, path, template, params, total)
+            return self._repeated(signed_in, question, total)
         except AuthFailed:
             self._keeper.reject(signed_in)
             raise
 
-    def _repeated(self, signed_in: SignedIn, path: str, template: str, params: Params | None, total: float) -> Answer:
+    def _repeated(self, signed_in: SignedIn, question: Question, total: float) -> Answer:
         deadline = Deadline(total)
         for turn in range(1, self._endpoint.read_tries + 1):
             try:
-                return self._once(signed_in, path, template, params, deadline)
+                return self._once(signed_in, question, deadline)
             except Unavailable as error:
                 wait = self._wait(error, turn)
                 if turn == self._endpoint.read_tries or wait is None or not deadline.lasts(wait):
@@ -276,10 +298,17 @@ class Reader:
         ceiling = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (turn - 1))
         return random.uniform(ceiling / 2, ceiling)  # noqa: S311  # jitter, no secret
 
-    def _once(self, signed_in: SignedIn, path: str, template: str, params: Params | None, deadline: Deadline) -> Answer:
+    def _once(self, signed_in: SignedIn, question: Question, deadline: Deadline) -> Answer:
         started = time.monotonic()
         try:
-            answer = self._door.call(signed_in.http, "GET", path, deadline=deadline, params=params)
+            answer = self._door.call(
+                signed_in.http,
+                question.method,
+                question.path,
+                deadline=deadline,
+                params=question.params,
+                json=question.json,
+            )
             self._clock.note(answer.date_ms)
             raise_for_status(answer)
             if answer.html:
@@ -287,9 +316,10 @@ class Reader:
             if not answer.content.strip():
                 raise BadAnswer("vPlus answered nothing", answer.status)
         except VplusError as error:
-            note_call("GET", template, error.status, time.monotonic() - started, _problem(error))
+            took = time.monotonic() - started
+            note_call(question.method, question.template, error.status, took, _problem(error))
             raise
-        note_call("GET", template, answer.status, time.monotonic() - started)
+        note_call(question.method, question.template, answer.status, time.monotonic() - started)
         return answer
 
 

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from vplus_bridge.client import decoding
+from vplus_bridge.client.bodies import references
 from vplus_bridge.client.decoding import Shape
-from vplus_bridge.client.errors import VplusError
+from vplus_bridge.client.dialect import DIALECTS, Dialect
+from vplus_bridge.client.errors import Invalid, VplusError
 from vplus_bridge.client.paging import Listing
 from vplus_bridge.client.records import (
     BackupRecord,
     DestinationRecord,
+    Detail,
     InfrastructureRecord,
+    PolicyDetail,
     PolicyRecord,
     ProjectRecord,
+    RestoreJobRecord,
+    RuleRecord,
+    ScheduleRecord,
     SessionInfo,
     TaskRecord,
     VirtualMachineRecord,
 )
 from vplus_bridge.client.session import Params, Reader, ServerClock, SessionKeeper, note_call
-from vplus_bridge.client.transport import Deadline, Endpoint, ReadDoor, TlsPolicy, connection_class, path_segment
+from vplus_bridge.client.transport import (
+    Answer,
+    Deadline,
+    Endpoint,
+    ReadDoor,
+    TlsPolicy,
+    connection_class,
+    path_segment,
+)
 from vplus_bridge.client.wire import WireObject
 from vplus_bridge.client.writing import WriteChannel
 
@@ -34,12 +49,14 @@ class VplusClient:
 
     Making one calls nobody. Reads share pooled connections and one session, and raise VplusError. Filters of
     listings are asked for and never relied upon: a server may ignore them, so the caller filters again
-    (vplus-api.md 4.1). `sleep` is what waits between the tries of a read.
+    (vplus-api.md 4.1). `sleep` is what waits between the tries of a read. `dialect` makes the requests that
+    `open_write` sends.
 
     Raises OSError (ssl.SSLError) when `ca_bundle` is missing or holds no certificate.
     """
 
     def __init__(self, endpoint: Endpoint, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.dialect: Dialect = DIALECTS[endpoint.dialect]
         self._endpoint = endpoint
         self._connection = connection_class(endpoint, TlsPolicy(endpoint))
         self._door = ReadDoor(endpoint, self._connection)
@@ -124,9 +141,10 @@ class VplusClient:
         """Hypervisors (vplus-api.md 2.10)."""
         return self._listing(decoding.INFRASTRUCTURE, "/hypervisors")
 
-    def hypervisor_managers(self) -> Listing[InfrastructureRecord]:
-        """Hypervisor managers (vplus-api.md 2.10)."""
-        return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-managers")
+    def hypervisor_managers(self, *, for_backup: str | None = None) -> Listing[InfrastructureRecord]:
+        """Hypervisor managers, or those that the backup of guid `for_backup` can go to (vplus-api.md 2.10)."""
+        params = [] if for_backup is None else [("backup-to-be-restored", for_backup)]
+        return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-managers", params)
 
     def hypervisor_clusters(self, manager_guid: str | None = None) -> Listing[InfrastructureRecord]:
         """Clusters, of one manager where the server heeds it (vplus-api.md 2.10)."""
@@ -136,9 +154,55 @@ class VplusClient:
         """Storages, of one manager where the server heeds it (vplus-api.md 2.10)."""
         return self._listing(decoding.INFRASTRUCTURE, "/hypervisor-storages", _of_manager(manager_guid))
 
-    def policies(self) -> Listing[PolicyRecord]:
+    def restore_jobs(
+        self, vm_guid: str, *, from_ms: int | None = None, to_ms: int | None = None
+    ) -> Listing[RestoreJobRecord]:
+        """Restores of one VM's backups, where the server has that call: Forbidden, NotFound (vplus-api.md 2.6).
+
+        `from_ms` and `to_ms` are ms UTC on the time of the restore.
+        """
+        params: Params = [("protected-entity", vm_guid)]
+        params += [(name, str(value)) for name, value in (("from", from_ms), ("to", to_ms)) if value is not None]
+        return self._listing(decoding.RESTORE_JOB, "/restore-jobs", params)
+
+    def policies(self, *, tenant_label: str | None = None, project_uuid: str | None = None) -> Listing[PolicyRecord]:
         """VM backup policies in brief; members and rules are in the detail (vplus-api.md 2.8)."""
-        return self._listing(decoding.POLICY, "/policies/vm-backup")
+        params = [*self.dialect.POLICY_LIST_QUERY, *self.dialect.tenant_query(tenant_label, project_uuid)]
+        return self._listing(decoding.POLICY, "/policies/vm-backup", params)
+
+    def rules(self, policy_guid: str) -> Listing[RuleRecord]:
+        """Rules of VM backup policies; a server that ignores the filter gives everybody's (vplus-api.md 4.12).
+
+        Where `policy_guid` of a record is None nothing tells whose it is: `policy_detail` does.
+        """
+        return self._listing(decoding.RULE, "/rules/vm-backup", [("policy", policy_guid)])
+
+    def schedules(
+        self,
+        *,
+        type: str | None = None,
+        vm_guid: str | None = None,
+        tenant_label: str | None = None,
+        project_uuid: str | None = None,
+    ) -> Listing[ScheduleRecord]:
+        """Schedules; `type` such as VM_BACKUP, `vm_guid` for those that touch this VM (vplus-api.md 2.7)."""
+        wanted = (("type", type), ("protected-entity", vm_guid))
+        params = [(name, value) for name, value in wanted if value is not None]
+        return self._listing(
+            decoding.SCHEDULE, "/schedules", params + self.dialect.tenant_query(tenant_label, project_uuid)
+        )
+
+    def destinations_usable_for(self, vm_guids: Iterable[str]) -> tuple[DestinationRecord, ...]:
+        """Backup destinations that every one of these VMs can use, at least one VM (vplus-api.md 2.9).
+
+        A POST that only asks: repeated as a read is. What could not be read is left out. Raises the read errors.
+        """
+        vms = references(vm_guids)
+        if not vms:
+            raise Invalid("usable for which virtual machines?")
+        answer = self._reader.post("/backup-destinations/usable-for-vms", vms)
+        found, _bad = decoding.DESTINATION.page(answer.content)
+        return tuple(decoding.DESTINATION.flatten(destination) for destination in found)
 
     # Single objects
 
@@ -153,6 +217,29 @@ class VplusClient:
     def policy(self, guid: str) -> PolicyRecord:
         """One policy with its VMs and rules. Raises NotFound and the other read errors."""
         return self._one(decoding.POLICY, "/policies/vm-backup", guid)
+
+    def restore_job(self, guid: str) -> RestoreJobRecord:
+        """One restore job, where the server has that call. Raises NotFound, Forbidden (vplus-api.md 2.6)."""
+        return self._one(decoding.RESTORE_JOB, "/restore-jobs", guid)
+
+    # Single objects to be changed
+
+    def policy_detail(self, guid: str) -> PolicyDetail:
+        """One policy with its VMs and rules, ready to be changed (vplus-api.md 2.8). Raises NotFound."""
+        return decoding.policy_detail(self._object("/policies/vm-backup", guid).content)
+
+    def rule_detail(self, guid: str) -> Detail[RuleRecord]:
+        """One rule with all its destinations, ready to be changed. Raises NotFound, also where this call is unknown.
+
+        `policy_detail` gives the rules on every server (vplus-api.md 2.8, 4.12).
+        """
+        # Without this a destination that is switched off is left out, and a PUT would drop it.
+        params = [("only-active-destinations", "false")]
+        return decoding.RULE.detail(self._object("/rules/vm-backup", guid, params).content)
+
+    def schedule_detail(self, guid: str) -> Detail[ScheduleRecord]:
+        """One schedule, ready to be changed (vplus-api.md 2.7). Raises NotFound."""
+        return decoding.SCHEDULE.detail(self._object("/schedules", guid).content)
 
     # Writes
 
@@ -182,8 +269,10 @@ class VplusClient:
         )
 
     def _one(self, shape: Shape[W, T], path: str, guid: str) -> T:
-        answer = self._reader.get(f"{path}/{path_segment(guid)}", f"{path}/{{guid}}")
-        return shape.one(answer.content)
+        return shape.one(self._object(path, guid).content)
+
+    def _object(self, path: str, guid: str, params: Params | None = None) -> Answer:
+        return self._reader.get(f"{path}/{path_segment(guid)}", f"{path}/{{guid}}", params)
 
 
 def _of_manager(guid: str | None) -> Params:

@@ -16,9 +16,9 @@ from vplus_bridge.client.records import (
     DestinationRecord,
     InfrastructureRecord,
     LocationRecord,
-    PolicyRecord,
     ProjectRecord,
-    RuleRecord,
+    RestoreJobRecord,
+    RestoreTimes,
     TaskRecord,
     TaskTimes,
     VirtualMachineRecord,
@@ -159,6 +159,31 @@ class WireBackup(WireObject):
     warnings_present: bool | None = None
 
 
+class WireRestoreTimes(Wire):
+    """`taskTimeStats` of a restore, durations in ms (vplus-api.md 2.6)."""
+
+    queued_restore_time: Duration | None = None
+    restore_time: Duration | None = None
+    queued_import_time: Duration | None = None
+    import_time: Duration | None = None
+    queued_mount_time: Duration | None = None
+    mount_time: Duration | None = None
+
+
+class WireRestoreJob(WireObject):
+    """vplus-api.md 2.6; only the guid is sure."""
+
+    status: EnumValue = None
+    status_info: str | None = None
+    restore_type: EnumValue = None
+    restore_time: Instant | None = None
+    backup: ReferenceValue = None
+    protected_entity: ReferenceValue = None
+    dst_protected_entity: ReferenceValue = None
+    restored_pe_name: str | None = None
+    task_time_stats: WireRestoreTimes | None = None
+
+
 class WireInfrastructure(WireObject):
     """Manager, hypervisor, cluster and storage in one; each kind has some of it (vplus-api.md 2.10)."""
 
@@ -182,33 +207,6 @@ class WireDestination(WireObject):
     default_backup_destination: bool | None = None
     total_available_space: Size | None = None
     total_used_space: Size | None = None
-
-
-class WireRuleDestination(Wire):
-    """A rule's destination in the current dialect (vplus-api.md 2.8)."""
-
-    backup_destination: ReferenceValue = None
-
-
-class WireRule(WireObject):
-    """A rule embedded in a policy, of either dialect (vplus-api.md 2.8)."""
-
-    name: str | None = None
-    active: bool | None = None
-    marked_for_deletion: bool | None = None
-    schedules: list[Reference | str] | None = None
-    backup_destinations: list[Reference | str] | None = None
-    rule_backup_destinations: list[WireRuleDestination] | None = None
-
-
-class WirePolicy(WireObject):
-    """vplus-api.md 2.8; lists leave out `vms` and sometimes `rules`."""
-
-    name: str
-    active: bool | None = None
-    priority: Annotated[int, Meta(ge=0, le=100)] | None = None
-    vms: list[Reference | str] | None = None
-    rules: list[WireRule] | None = None
 
 
 class WireProject(WireObject):
@@ -256,7 +254,8 @@ def _words(value: EnumValue) -> str | None:
     return clipped(value.description) if isinstance(value, EnumName) else None
 
 
-def _guids(values: list[Reference | str] | None) -> tuple[str, ...] | None:
+def guids_of(values: list[Reference | str] | None) -> tuple[str, ...] | None:
+    """The guids of a list of references; None where there is no list."""
     if values is None:
         return None
     return tuple(guid for guid in map(guid_of, values) if guid is not None)
@@ -374,6 +373,36 @@ def backup_record(backup: WireBackup) -> BackupRecord:
     )
 
 
+def restore_job_record(job: WireRestoreJob) -> RestoreJobRecord:
+    """Flatten a restore job; its entities are read as a task's are."""
+    vm, dst = job.protected_entity, job.dst_protected_entity
+    is_vm = _kind(vm) in {None, "VM"}
+    times = job.task_time_stats or WireRestoreTimes()
+    return RestoreJobRecord(
+        guid=job.guid,
+        status=enum_name(job.status),
+        status_info=clipped(job.status_info),
+        type=enum_name(job.restore_type),
+        restore_ms=job.restore_time,
+        backup_guid=guid_of(job.backup),
+        backup_name=name_of(job.backup),
+        vm_guid=guid_of(vm) if is_vm else None,
+        vm_name=name_of(vm) if is_vm else None,
+        dst_guid=guid_of(dst),
+        dst_name=name_of(dst),
+        dst_uuid=clipped(dst.uuid) if isinstance(dst, Reference) else None,
+        restored_name=clipped(job.restored_pe_name),
+        times=RestoreTimes(
+            queued_restore_ms=times.queued_restore_time,
+            restore_ms=times.restore_time,
+            queued_import_ms=times.queued_import_time,
+            import_ms=times.import_time,
+            queued_mount_ms=times.queued_mount_time,
+            mount_ms=times.mount_time,
+        ),
+    )
+
+
 def infrastructure_record(item: WireInfrastructure) -> InfrastructureRecord:
     """Flatten a piece of infrastructure; without a name its host or address stands in."""
     return InfrastructureRecord(
@@ -385,7 +414,7 @@ def infrastructure_record(item: WireInfrastructure) -> InfrastructureRecord:
         parent_guid=guid_of(item.hv_manager) or guid_of(item.hypervisor_manager),
         total_space=item.total_available_space,
         used_space=item.total_used_space,
-        cluster_guids=_guids(item.clusters) or (),
+        cluster_guids=guids_of(item.clusters) or (),
     )
 
 
@@ -398,34 +427,6 @@ def destination_record(item: WireDestination) -> DestinationRecord:
         default=item.default_backup_destination,
         total_space=item.total_available_space,
         used_space=item.total_used_space,
-    )
-
-
-def rule_record(rule: WireRule) -> RuleRecord:
-    """Flatten a rule; the current dialect's destinations win where both are given."""
-    destinations = _guids(rule.backup_destinations)
-    if rule.rule_backup_destinations is not None:
-        current = (guid_of(entry.backup_destination) for entry in rule.rule_backup_destinations)
-        destinations = tuple(guid for guid in current if guid is not None)
-    return RuleRecord(
-        guid=rule.guid,
-        name=clipped(rule.name),
-        active=rule.active,
-        marked_for_deletion=rule.marked_for_deletion,
-        schedule_guids=_guids(rule.schedules),
-        destination_guids=destinations,
-    )
-
-
-def policy_record(policy: WirePolicy) -> PolicyRecord:
-    """Flatten a policy."""
-    return PolicyRecord(
-        guid=policy.guid,
-        name=policy.name[:TEXT_LIMIT],
-        active=policy.active,
-        priority=policy.priority,
-        vm_guids=_guids(policy.vms),
-        rules=None if policy.rules is None else tuple(rule_record(rule) for rule in policy.rules),
     )
 
 

@@ -147,6 +147,7 @@ class WriteChannel:
     def _exchange(self, request: WriteRequest) -> _Received:
         """Send and receive. Raises NETWORK_TROUBLE as long as no status line was read."""
         headers = {
+            **dict(request.headers),
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Content-Type": "application/json",
@@ -207,7 +208,7 @@ def _accepted(request: WriteRequest, answer: Answer, text: str | None, *, whole:
     status = answer.status
     if answer.html:
         return Outcome(OutcomeKind.UNCERTAIN, status, "a web page answered in vPlus's place", text)
-    if request.expects is Expectation.ANYTHING:
+    if request.expects is not Expectation.TASK:
         return Outcome(OutcomeKind.ACCEPTED, status, "accepted", named=_object_named(answer.content))
     if not whole:
         return Outcome(OutcomeKind.UNCERTAIN, status, "the answer broke off")
