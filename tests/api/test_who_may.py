@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -16,7 +15,7 @@ TENANT_PATHS = [
     "virtual-machines/vm-1/restore-points/",
     "virtual-machines/vm-1/tasks/",
     "operations/",
-    f"operations/{uuid4()}/",
+    "operations/00000000-0000-4000-8000-000000000001/",
     "tasks/",
     "backup-destinations/",
 ]

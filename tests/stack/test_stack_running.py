@@ -119,5 +119,5 @@ def test_manage_py_says_in_a_sentence_that_no_database_is_named(folder: Path) ->
         [sys.executable, "manage.py", "check"], cwd=clone, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode
-    assert "DATABASE_URL is not set" in done.stderr
+    assert "set DATABASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
