@@ -39,7 +39,7 @@ test: assets chromium
 
 test-inside:
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
-	@exec $(BIN)/python -m pytest -n 2 $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: assets
 	$(BIN)/ruff check $(CODE)

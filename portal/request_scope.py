@@ -41,6 +41,8 @@ class RequestScopeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer inside the scope of the path."""
+        if "\0" in request.path_info:
+            raise Http404  # nothing has such a name, and PostgreSQL takes none in a question
         request.refusal = None  # type: ignore[attr-defined]
         request.failed = False  # type: ignore[attr-defined]
         if match := _TENANT_PAGE.match(request.path_info):

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from portal import health
+from portal import health, problems
 from portal.web import account, chooser, gallery
 
 handler400 = "portal.problems.bad_request"
@@ -15,6 +15,8 @@ urlpatterns = [
     path("tenants/", chooser.chooser, name="chooser"),
     path("account/", account.account, name="account"),
     path("account/theme/", account.theme, name="theme"),
+    # allauth would let people take any address, unconfirmed: also the one that somebody else is about to be invited by.
+    path("accounts/email/", problems.not_found),
     path("accounts/", include("allauth.urls")),
     path("t/<slug:tenant_slug>/", include("portal.web.urls")),
     path("console/", include("portal.web.console.urls")),

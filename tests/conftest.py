@@ -5,6 +5,8 @@ side and Arthur audits it. What belongs to whom in vPlus stands in vplus_simulat
 """
 
 import os
+import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,14 +17,17 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.cache import cache
 from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
 
 from vplus_simulator.http import SimulatorServer
 from vplus_simulator.options import ServerOptions
 from vplus_simulator.seed.plan import SeedPlan
 from vplus_simulator.settings import Settings
 
-# Playwright keeps an event loop in the test's thread, and Django would refuse the database there.
+# Playwright keeps an event loop in the test's thread. Django would refuse the database there, and keep a second set of
+# connections while the loop runs, which nobody closes: one set per thread is enough.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+connections._connections = threading.local()  # type: ignore[attr-defined]  # Django has no public way
 
 PASSWORD = "correct horse battery staple"
 VPLUS_PASSWORD = "the simulator's"
@@ -44,14 +49,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Close what is pooled at the end, else the test database cannot be dropped."""
+def django_db_setup(
+    request: pytest.FixtureRequest,
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """Make the test database with both logins, whichever tests were chosen; drop it at the end.
+
+    pytest-django's own makes it only where a chosen test is marked, and tests with processes of their own are not.
+    What is pooled is closed first, else the database cannot be dropped.
+    """
+    verbosity = request.config.option.verbose
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity, interactive=False, aliases={"default", "owner"}, serialized_aliases=set())
     yield
     with django_db_blocker.unblock():
         for connection in connections.all(initialized_only=True):
             connection.close()
             if connection.settings_dict["OPTIONS"].get("pool"):
                 connection.close_pool()
+        teardown_databases(made, verbosity)
 
 
 @pytest.fixture
@@ -111,6 +129,11 @@ class Cast:
 
 @pytest.fixture
 def cast(database: None) -> Cast:
+    """Everybody, made anew for this test."""
+    return make_cast()
+
+
+def make_cast() -> Cast:
     """Make tenants and people. Passwords are hashed quickly, in a form that every process can check."""
     from tenants.models import Membership, Person, Tenant
     from tenants.scope import every_tenant
@@ -118,7 +141,11 @@ def cast(database: None) -> Cast:
     people = Cast()
     password = PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1)
     with every_tenant("test"):
-        for slug, name, vplus_id in (("alpha", "Alpha", "alpha-uuid"), ("beta", "Beta", "beta-uuid"), ("gamma", "Gamma", "")):
+        for slug, name, vplus_id in (
+            ("alpha", "Alpha", "alpha-uuid"),
+            ("beta", "Beta", "beta-uuid"),
+            ("gamma", "Gamma", ""),
+        ):
             tenant = Tenant.objects.create(slug=slug, name=name, vplus_tenant_id=vplus_id, time_zone="Europe/Warsaw")
             setattr(people, slug, tenant)
         for member, name, role, provider in (
@@ -141,6 +168,13 @@ def cast(database: None) -> Cast:
 def tls_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One authority for all simulators of a test run."""
     return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Use the system's Chromium; in a container it has no sandbox to sit in."""
+    quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    return {**browser_type_launch_args, "executable_path": shutil.which("chromium"), "args": ["--no-sandbox", *quiet]}
 
 
 StartSimulator = Callable[..., SimulatorServer]

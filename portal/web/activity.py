@@ -285,20 +285,21 @@ def _steps(row: Operation, done_by: Sequence[Task]) -> list[dict[str, Any]]:
             1 if row.error_code in {"not_sent_in_time", "vm_gone", "destination_not_allowed", "refused_by_vplus"} else 2
         )
     moments_known = [
-        (_("Requested"), row.requested_at, row.requested_by_name),
-        (_("Sent"), export.first_seen_at if export else None, ""),
-        (_("Exported"), _end_of(export), ""),
-        (_("Stored"), _end_of(store), ""),
-        (_("Restorable"), row.finished_at if row.state == State.SUCCEEDED else None, ""),
+        (_("Requested"), _("Asking"), row.requested_at, row.requested_by_name),
+        (_("Sent"), _("Sending"), export.first_seen_at if export else None, ""),
+        (_("Exported"), _("Exporting"), _end_of(export), ""),
+        (_("Stored"), _("Storing"), _end_of(store), ""),
+        (_("Restorable"), _("Checking"), row.finished_at if row.state == State.SUCCEEDED else None, ""),
     ]
     steps = []
-    for position, (word, at, by) in enumerate(moments_known):
+    for position, (done, doing, at, by) in enumerate(moments_known):
         if position < reached:
             state = "done"
         elif position == reached:
             state = "now" if row.active else "stopped"
         else:
             state = "next"
+        word = doing if state in {"now", "stopped"} else done
         steps.append({"word": word, "state": state, "at": at if state == "done" else None, "by": by})
     return steps
 

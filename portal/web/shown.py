@@ -127,12 +127,20 @@ def operation_rows(rows: Iterable[Operation], slug: str, now: datetime) -> list[
             vm_url=machine_url("vm_detail", slug, row.virtual_machine_guid),
             started_at=row.requested_at,
             badge=badge_of_operation(row),
-            reason=error_words(row.error_code).title if row.error_code else "",
+            reason=_cause_in_short(row),
             live=live(row, slug, now) if row.active else None,
             by=row.requested_by_name,
         )
         for row in rows
     ]
+
+
+def _cause_in_short(operation: Operation) -> Word:
+    """Return what a row says under the badge: the title of the trouble, or its cause where the badge says the title."""
+    if not operation.error_code:
+        return ""
+    words = error_words(operation.error_code)
+    return words.cause if str(words.title) == str(badge_of_operation(operation).word) else words.title
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""Every page in light and dark, on a desk and on a phone: no violation of WCAG 2.2 AA, nothing to scroll sideways."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.browser.conftest import PHONE, WIDE, House, Troubles, sign_in
+from tests.conftest import Cast
+from tests.processes import ROOT, Processes
+
+AXE = Path(ROOT / "node_modules/axe-core/axe.min.js")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+MACHINES = "/t/alpha/virtual-machines/"
+
+Visit = tuple[str, str]
+
+
+def tenant_pages(house: House) -> list[Visit]:
+    return [
+        ("list", MACHINES),
+        ("list with filters", f"{MACHINES}?search=web&presence=yes&status=unknown"),
+        ("list, nothing matches", f"{MACHINES}?search=no-such-thing"),
+        ("machine", f"{MACHINES}vm-web/"),
+        ("machine, running", f"{MACHINES}vm-busy/"),
+        ("machine, gone", f"{MACHINES}vm-gone/"),
+        ("machine, long name", f"{MACHINES}vm-long/"),
+        ("restore points", f"{MACHINES}vm-web/restore-points/"),
+        ("no restore points", f"{MACHINES}vm-new/restore-points/"),
+        ("backups", f"{MACHINES}vm-web/backups/"),
+        ("activity of a machine", f"{MACHINES}vm-busy/activity/"),
+        ("back up", "/t/alpha/back-up/?vm=vm-new"),
+        ("back up several", "/t/alpha/back-up/?vm=vm-new&vm=vm-gone&vm=vm-busy&vm=vm-long"),
+        ("activity", "/t/alpha/activity/"),
+        ("tasks", "/t/alpha/activity/tasks/"),
+        ("operation, running", house.operation),
+        ("operation, failed", house.failed),
+        ("operation, waiting", house.waiting),
+        ("operation, needs attention", house.attention),
+        ("operation, done", house.done),
+        ("account", "/account/"),
+        ("password", "/accounts/password/change/"),
+        ("second step", "/accounts/2fa/"),
+        ("sessions", "/accounts/sessions/"),
+        ("sign out", "/accounts/logout/"),
+        ("chooser", "/tenants/"),
+        ("nothing here", f"{MACHINES}no-such-machine/"),
+        ("components", "/components/"),
+        ("API", "/api/docs/"),
+    ]
+
+
+STRANGERS: list[Visit] = [
+    ("sign in", "/accounts/login/"),
+    ("forgotten password", "/accounts/password/reset/"),
+    ("mail sent", "/accounts/password/reset/done/"),
+    ("no sign-up", "/accounts/signup/"),
+]
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds, as rule and place."""
+    if not page.evaluate("() => Boolean(window.axe)"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))  # evaluate passes the page's policy, a script element would not
+    found: list[dict[str, Any]] = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")["violations"]
+    return [f"{one['id']}: {node['html'][:160]} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+def look(page: Page, web: Processes, visits: list[Visit], problems: list[str]) -> None:
+    """Visit each page in both themes and both widths; add what is wrong to ``problems``."""
+    for name, path in visits:
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme="light")
+        page.goto(web.url + path)
+        if page.locator("h1").count() != 1 and name != "components":  # where a dialog's heading is shown too
+            problems.append(f"{name}: {page.locator('h1').count()} headings")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            problems.extend(f"{name}, {scheme}: {one}" for one in violations(page))
+        page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        problems.extend(f"{name}, phone: {one}" for one in violations(page))
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        if wide > PHONE["width"]:
+            problems.append(f"{name}: {wide} px wide on a phone of {PHONE['width']}")
+
+
+def test_every_page_of_a_tenant(operator: Page, web: Processes, house: House, troubles: Troubles) -> None:
+    troubles.expected.append("status of 404")  # the page of what is not there
+    problems: list[str] = []
+    look(operator, web, tenant_pages(house), problems)
+    assert not problems, "\n".join(problems)
+
+
+def test_every_page_before_signing_in_and_of_the_console(
+    page: Page, context: BrowserContext, web: Processes, house: House, cast: Cast
+) -> None:
+    problems: list[str] = []
+    look(page, web, STRANGERS, problems)
+    sign_in(context, web, cast.paula)
+    look(page, web, [("inbox", "/console/virtual-machines/"), ("chooser", "/tenants/")], problems)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_check_can_fail(operator: Page, web: Processes, house: House) -> None:
+    operator.goto(f"{web.url}{MACHINES}")
+    operator.evaluate(
+        "document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/static/mark.svg\">')"
+    )
+    assert any(one.startswith("image-alt") for one in violations(operator))
+
+
+@pytest.mark.parametrize("what", ["style", "script"])
+def test_what_the_policy_blocks_is_noticed(
+    what: str, operator: Page, web: Processes, house: House, troubles: Troubles
+) -> None:
+    """The watch over every test works: inline code is blocked, and the block is seen."""
+    operator.goto(f"{web.url}{MACHINES}")
+    operator.evaluate(
+        f"""() => {{ const one = document.createElement("{what}"); one.textContent = "/* */"; document.body.append(one); }}"""
+    )
+    operator.wait_for_timeout(50)
+    assert any("blocked by policy" in text for text in troubles.seen)
+    troubles.seen.clear()
