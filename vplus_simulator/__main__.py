@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from .coverage import coverage
+from .faults import Fault, FaultPlan
 from .http import SimulatorServer
 from .options import ServerOptions
 from .seed.plan import SeedPlan
@@ -21,6 +23,7 @@ from .settings import Settings, changed, from_words
 from .state_file import UnreadableState
 
 log = logging.getLogger("vplus_simulator")
+T = TypeVar("T")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
         help="answer to POSTs that create tasks",
     )
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="added to every call")
+    add(
+        "--certificate",
+        choices=("ca", "vplus"),
+        default="ca",
+        help="vplus: self-signed, a common name only (%(default)s)",
+    )
+    add("--fault", action="append", default=[], metavar="JSON", help="arm a fault; faults.py names its members")
+    add("--fault-plan", metavar="JSON", help='arm faults by seeded chance, as {"seed":7,"rate":0.1}')
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="any switch of settings.py, the value as JSON")
     add("--coverage", action="store_true", help="print the list of calls that exist and end")
     add("--verbose", action="store_true", help="log every call")
@@ -79,6 +90,10 @@ def options_from(arguments: argparse.Namespace) -> ServerOptions:
         settings = changed(Settings(), changes)
     except msgspec.ValidationError as error:
         raise ValueError(f"--set: {error}") from error
+    faults = tuple(_json("--fault", word, Fault) for word in arguments.fault)
+    for fault in faults:
+        fault.check()
+    plan = arguments.fault_plan
     return ServerOptions(
         host=arguments.host,
         port=arguments.port,
@@ -99,7 +114,17 @@ def options_from(arguments: argparse.Namespace) -> ServerOptions:
         speed=arguments.speed,
         clock_offset_seconds=arguments.clock_offset,
         latency_seconds=arguments.latency,
+        certificate=arguments.certificate,
+        faults=faults,
+        fault_plan=None if plan is None else _json("--fault-plan", plan, FaultPlan),
     )
+
+
+def _json(option: str, word: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(word, type=kind)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{option}: {error}") from error
 
 
 def _password(file: Path | None) -> str:

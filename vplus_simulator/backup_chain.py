@@ -30,12 +30,77 @@ class _Phase(Work):
             return f"Backup destination {destination.name} is not available for the project of {vm.name}"
         return None
 
+    def events(self) -> dict[str, Callable[[str, int], None]]:
+        """Return the birth of a copy of a failed task."""
+        return {f"retry_{type(self).__name__.lower()}": self._retry_due}
+
     def gave_up(self, task: Task, reason: str) -> None:
-        """Mark the backup as failed."""
+        """Mark the backup as failed, unless a copy of the failed task is to try again (3.2, step 6)."""
+        if self._tries_again(task):
+            self._plan_retry(task)
+            return
         backup = self.backup_of(task)
         if backup is not None and backup.status in {"QUEUED", "INPROGRESS"}:
             backup.status, backup.status_info = "FAILED", reason
             self.world.changed()
+
+    def resumed(self, task: Task) -> None:
+        """Plan the copy that was still to come."""
+        if self._tries_again(task):
+            self._plan_retry(task)
+
+    def removed(self, task: Task, now: int) -> None:
+        """Somebody tidied up before the copy was made: it comes all the same."""
+        if self._tries_again(task):
+            self._retry_due(task.guid, now)
+
+    def _tries_again(self, task: Task) -> bool:
+        """Return whether a copy of a failed task is still to be made; a window that has passed allows none."""
+        return (
+            task.state == "FAILED"
+            and task.retry_count > 0
+            and not task.retried
+            and task.finished is not None
+            and task.finished + ms(self.engine.settings.retry_gap_seconds) <= task.window_end
+        )
+
+    def _plan_retry(self, task: Task) -> None:
+        at = (task.finished or task.created) + ms(self.engine.settings.retry_gap_seconds)
+        self.engine.plan(at, f"retry_{type(self).__name__.lower()}", task.guid)
+
+    def _retry_due(self, guid: str, at: int) -> None:
+        """Make the copy: the same task under a new guid, with one try less. The backup record stays the same."""
+        task = self.world.tasks.get(guid)
+        backup = self.backup_of(task) if task is not None else None
+        if task is None or backup is None or task.retried or backup.status not in {"QUEUED", "INPROGRESS"}:
+            return
+        task.retried = True
+        self.before_retry(backup)
+        self.engine.enqueue(
+            Task(
+                guid=self.world.new_guid("task"),
+                type=task.type,
+                state="QUEUED",
+                created=at,
+                number=self.world.number("task order"),
+                priority=task.priority,
+                window_start=task.window_start,
+                window_end=task.window_end,
+                window_shown=task.window_shown,
+                vm=task.vm,
+                vm_name=task.vm_name,
+                backup=task.backup,
+                parent=task.parent,
+                backup_type=task.backup_type,
+                destination=task.destination,
+                manager=task.manager,
+                origin=task.origin,
+                retry_count=task.retry_count - 1,
+            )
+        )
+
+    def before_retry(self, backup: Backup) -> None:
+        """Put the backup record back to where the copy begins."""
 
 
 class Export(_Phase):
@@ -59,17 +124,22 @@ class Export(_Phase):
         window_start: int | None = None,
         window_end: int | None = None,
         destination: str | None = None,
-        retry_count: int = 0,
+        retry_count: int | None = None,
         origin: Origin = USER,
+        rule: str | None = None,
     ) -> Task:
-        """Create the EXPORT task of one VM, QUEUED, and its backup record (3.2). Missing windows as in 2.2.3."""
+        """Create the EXPORT task of one VM, QUEUED, and its backup record (3.2). Missing windows as in 2.2.3.
+
+        Without `retry_count` the server's own policy counts; without `rule` the first one of the VM's policy.
+        """
         settings = self.engine.settings
         start = now if window_start is None else window_start
         end = start + ms(settings.export_window_seconds) if window_end is None else window_end
         if destination is None:
             chosen = self.world.default_destination(vm)
             destination = chosen.guid if chosen else None
-        rules = self.world.rules_of(vm.policy) if vm.policy else []
+        if rule is None and vm.policy:
+            rule = next((own.guid for own in self.world.rules_of(vm.policy)), None)
         backup = self.world.add_backup(
             Backup(
                 guid=self.world.new_guid("backup"),
@@ -80,7 +150,7 @@ class Export(_Phase):
                 created=now,
                 destination=destination,
                 policy=vm.policy,
-                rule=rules[0].guid if rules else None,
+                rule=rule,
                 project=vm.project,
                 origin=origin,
             )
@@ -102,7 +172,7 @@ class Export(_Phase):
             destination=destination,
             manager=vm.manager,
             origin=origin,
-            retry_count=retry_count,
+            retry_count=settings.auto_retry if retry_count is None else retry_count,
         )
         return self.engine.enqueue(task)
 
@@ -116,7 +186,11 @@ class Export(_Phase):
 
     def events(self) -> dict[str, Callable[[str, int], None]]:
         """Return the snapshot and the birth of the store task."""
-        return {"snapshot": self._snapshot_taken, "store_due": self._store_due}
+        return super().events() | {"snapshot": self._snapshot_taken, "store_due": self._store_due}
+
+    def before_retry(self, backup: Backup) -> None:
+        """The whole export is repeated, with a snapshot of its own."""
+        backup.status, backup.snapshot_time = "QUEUED", None
 
     def obstacle(self, task: Task) -> str | None:
         """A VM that is gone, from the inventory or only from the platform, cannot be exported (3.10)."""
@@ -154,7 +228,8 @@ class Export(_Phase):
         self._plan_snapshot(task, at)
 
     def resumed(self, task: Task) -> None:
-        """Plan the snapshot or the store task that was still to come."""
+        """Plan the snapshot, the store task or the copy that was still to come."""
+        super().resumed(task)
         if task.state == "RUNNING" and task.started is not None:
             self._plan_snapshot(task, task.started)
         elif task.state == "FINISHED" and task.finished is not None:
@@ -189,6 +264,7 @@ class Export(_Phase):
 
     def removed(self, task: Task, now: int) -> None:
         """Somebody tidied up between the two tasks: the backup goes on all the same."""
+        super().removed(task, now)
         if task.state == "FINISHED":
             self._store_due(task.guid, now)
 

@@ -8,8 +8,9 @@ import msgspec
 
 from . import inventory
 from .clock import SteppedClock
-from .entities import BACKUP_STATUSES, TASK_STATES, PlatformVm, SeedTenant, Task, VirtualMachine
-from .faults import Fault
+from .entities import BACKUP_STATUSES, ENDED, TASK_STATES, PlatformVm, SeedTenant, Storage, Task, VirtualMachine
+from .fault_drawing import FaultEntry
+from .faults import Fault, FaultPlan
 from .messages import Refusal, bad_request, not_found
 from .seed import plant
 from .seed.plan import SeedPlan
@@ -35,7 +36,16 @@ KINDS = (
     "vms",
     "backups",
     "tasks",
+    "restore_jobs",
 )
+
+
+class TaskChoice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Ended tasks: one by guid, those of a VM, those of a type, or all."""
+
+    task: str | None = None
+    vm: str | None = None
+    type: str | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -63,7 +73,10 @@ class Control:
 
     def reset(self) -> Summary:
         """Go back to the start: seed, switches, counters, journal, faults and sessions (not the clock)."""
-        return self.seed(self._server.options.seed, settings=self._server.options.settings)
+        with self._world.lock:
+            self.seed(self._server.options.seed, settings=self._server.options.settings)
+            self._server.arm_start_faults()
+            return self.summary()
 
     def seed(self, plan: SeedPlan, *, settings: Settings | None = None) -> Summary:
         """Replace the world by another seed; counters, journal, faults and sessions start again."""
@@ -76,6 +89,7 @@ class Control:
             server.sessions.end_all()
             server.service.counters = Counters()
             server.faults.disarm()
+            server.faults.clear_journal()
             return self.summary()
 
     def summary(self) -> Summary:
@@ -231,6 +245,19 @@ class Control:
             self._world.changed()
             return machine
 
+    def fill_storage(self, storage: str, free: int) -> Storage:
+        """Let a storage (guid or uuid) really have `free` bytes; the statistics show it after the next sync only."""
+        with self._world.lock:
+            self._advance()
+            found = next((s for s in self._world.storages.values() if storage in (s.guid, s.uuid)), None)
+            if found is None:
+                raise not_found("Storage", storage)
+            if not 0 <= free <= found.total:
+                raise bad_request(f"free must be between 0 and {found.total}")
+            found.really_used = found.total - free
+            self._world.changed()
+            return found
+
     def sync(self) -> inventory.Changes:
         """Bring the inventory up to date now."""
         with self._world.lock:
@@ -254,8 +281,8 @@ class Control:
         """Order what happens to the next task of a type (of one VM, or of any); return all open orders."""
         if outcome.outcome not in OUTCOMES:
             raise bad_request(f"outcome must be one of {', '.join(OUTCOMES)}")
-        if outcome.type not in ("EXPORT", "STORE"):
-            raise bad_request("type must be EXPORT or STORE")
+        if outcome.type not in self._server.engine.work:
+            raise bad_request(f"type must be one of {', '.join(self._server.engine.work)}")
         with self._world.lock:
             self._world.outcomes.append(outcome)
             self._world.changed()
@@ -285,6 +312,32 @@ class Control:
             self._server.engine.advance(now)
             return found
 
+    def forget_tasks(self, wanted: TaskChoice) -> list[str]:
+        """Take ended tasks off the list now, as retention or a click would; return their guids.
+
+        409 for a single task that has not ended.
+        """
+        with self._world.lock:
+            now = self._advance()
+            if wanted.task is not None:
+                task = self._world.tasks.get(wanted.task)
+                if task is None:
+                    raise not_found("Task", wanted.task)
+                if task.state not in ENDED:
+                    raise Refusal(409, f"Task {task.guid} is {task.state}")
+            chosen = [
+                task
+                for task in self._world.tasks.values()
+                if task.state in ENDED
+                and wanted.task in (None, task.guid)
+                and wanted.vm in (None, task.vm)
+                and wanted.type in (None, task.type)
+            ]
+            for task in chosen:
+                self._server.engine.remove(task, now)
+            self._server.engine.advance(now)
+            return [task.guid for task in chosen]
+
     def end_sessions(self) -> int:
         """End every session; return how many there were."""
         with self._world.lock:
@@ -299,6 +352,18 @@ class Control:
         except ValueError as error:
             raise bad_request(str(error)) from error
         return self._server.faults.armed()
+
+    def arm_plan(self, plan: FaultPlan) -> list[Fault]:
+        """Arm the faults of a chaos run; return all that are armed."""
+        try:
+            self._server.faults.arm_plan(plan)
+        except ValueError as error:
+            raise bad_request(str(error)) from error
+        return self._server.faults.armed()
+
+    def fault_journal(self, after: int = 0) -> list[FaultEntry]:
+        """Return the faults that hit a call, numbered above `after`, in order."""
+        return self._server.faults.journal(after)
 
     def faults(self) -> list[Fault]:
         """Return the faults that can still hit."""

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .control import Control
-from .faults import Fault
+from .control import Control, TaskChoice
+from .faults import Fault, FaultPlan
 from .messages import Answer, Refusal, Request, bad_request, empty_answer, json_answer, whole_number
 from .seed.plan import SeedPlan
 from .world import Outcome
@@ -41,6 +41,13 @@ class Named(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A VM of the platform, by guid or uuid."""
 
     vm: str
+
+
+class Room(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A storage of the platform, by guid or uuid, and how many bytes are really free on it."""
+
+    storage: str
+    free: int
 
 
 class Release(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +94,11 @@ def _change(control: Control, request: Request) -> Any:
     return machine
 
 
+def _fill(control: Control, request: Request) -> Any:
+    room = _read(request, Room)
+    return control.fill_storage(room.storage, room.free)
+
+
 def _settings(control: Control, request: Request) -> Any:
     return control.change(**_read(request, dict[str, Any]))
 
@@ -98,6 +110,10 @@ def _release(control: Control, request: Request) -> Any:
 
 def _journal(control: Control, request: Request) -> Any:
     return control.journal(whole_number(request.one("after") or 0, "after"))
+
+
+def _fault_journal(control: Control, request: Request) -> Any:
+    return control.fault_journal(whole_number(request.one("after") or 0, "after"))
 
 
 ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
@@ -121,6 +137,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
     ("POST", "/platform/add"): (_add, '`{"name","project","manager","uuid","size","incremental"}`: a VM appears'),
     ("POST", "/platform/remove"): (lambda c, r: c.remove_vm(_read(r, Named).vm), '`{"vm"}`: a VM disappears'),
     ("POST", "/platform/change"): (_change, '`{"vm","name","project"}`: renames or moves a VM'),
+    ("POST", "/platform/storage"): (_fill, '`{"storage","free"}`: so many bytes are really free; seen after a sync'),
     ("POST", "/sync"): (lambda c, r: c.sync(), "brings the inventory up to date now"),
     ("POST", "/cleanup"): (lambda c, r: {"removed": c.clean_up()}, "runs the daily cleanup now"),
     ("GET", "/outcomes"): (lambda c, r: c.outcomes(), "open orders"),
@@ -130,13 +147,22 @@ ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
     ),
     ("DELETE", "/outcomes"): (lambda c, r: c.clear_outcomes(), "forgets open orders"),
     ("POST", "/tasks/release"): (_release, '`{"task","fail_reason"}`: a held task goes on, or fails where it stands'),
+    ("POST", "/tasks/forget"): (
+        lambda c, r: {"forgotten": c.forget_tasks(_read(r, TaskChoice))},
+        '`{"task"}`, `{"vm","type"}` or `{}`: ended tasks vanish from the list now',
+    ),
     ("DELETE", "/sessions"): (lambda c, r: {"ended": c.end_sessions()}, "ends every session"),
     ("GET", "/faults"): (lambda c, r: c.faults(), "armed faults"),
     ("POST", "/faults"): (
         lambda c, r: c.arm(_read(r, Fault)),
-        '`{"kind","phase","method","path","count","for_seconds","seconds","status","bytes"}`: arms a fault',
+        '`{"kind","phase", ...}`: arms a fault; faults.py names all members',
     ),
-    ("DELETE", "/faults"): (lambda c, r: c.disarm(), "disarms all faults"),
+    ("DELETE", "/faults"): (lambda c, r: c.disarm(), "disarms all faults, plans included"),
+    ("POST", "/faults/plan"): (
+        lambda c, r: c.arm_plan(_read(r, FaultPlan)),
+        '`{"seed","rate","faults","for_seconds"}`: faults by seeded chance; at most one hits a call',
+    ),
+    ("GET", "/faults/journal"): (_fault_journal, "every fault that hit a call, in order; `after`"),
     ("POST", "/outage"): (
         lambda c, r: c.refuse_connections(_read(r, Seconds).seconds),
         '`{"seconds"}`: refuses connections for a while, these included',

@@ -14,6 +14,7 @@ from . import inventory, retention
 from .backup_chain import Export, Store
 from .entities import ENDED, LIVE, Origin, Task
 from .node import Node
+from .restore_chain import Import, Restore
 from .settings import Settings
 from .work import Work, ms
 from .world import World
@@ -31,7 +32,13 @@ class Engine:
         self.world = world
         self.settings = settings
         self.exports = Export(self)
-        self.work: dict[str, Work] = {"EXPORT": self.exports, "STORE": Store(self)}
+        self.restores = Restore(self)
+        self.work: dict[str, Work] = {
+            "EXPORT": self.exports,
+            "STORE": Store(self),
+            "RESTORE": self.restores,
+            "IMPORT": Import(self),
+        }
         self._handlers: dict[str, Callable[[str, int], None]] = {
             "window_open": self._window_opens,
             "window_end": self._window_ends,
@@ -45,6 +52,10 @@ class Engine:
         for work in self.work.values():
             self._handlers |= work.events()
         self.resume(now)
+
+    def on(self, kind: str, handler: Callable[[str, int], None]) -> None:
+        """Let `handler` act on events of a kind, each with its key and instant."""
+        self._handlers[kind] = handler
 
     # Time.
 
@@ -66,6 +77,8 @@ class Engine:
                 self._plan_forgetting(task)
             if task.type in self.work:
                 self.work[task.type].resumed(task)
+        for call in self.world.late.values():
+            self.plan(call.at, "late", str(call.number))
         self._plan_sync(now)
         self._plan_cleanup(now)
 

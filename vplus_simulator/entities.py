@@ -73,6 +73,18 @@ class Storage(msgspec.Struct):
     clusters: list[str]
     total: int
     used: int
+    """As of the last sync."""
+    really_used: int | None = None
+    """Where it has changed since."""
+
+    @property
+    def free(self) -> int:
+        """Bytes that are really free."""
+        return self.total - (self.used if self.really_used is None else self.really_used)
+
+    def take(self, size: int) -> None:
+        """Use `size` bytes; statistics show it after the next sync only."""
+        self.really_used = self.total - self.free + size
 
 
 class Destination(msgspec.Struct):
@@ -212,6 +224,40 @@ class Backup(msgspec.Struct, kw_only=True):
     warnings: list[str] = msgspec.field(default_factory=list)
 
 
+class RestoreTimes(msgspec.Struct):
+    """Durations of a restore's phases in ms (`taskTimeStats`)."""
+
+    queued_restore: int = 0
+    restore: int = 0
+    queued_import: int = 0
+    import_: int = 0
+
+
+class RestoreJob(msgspec.Struct, kw_only=True):
+    """A restore as it was asked for, and what became of it; it outlives its tasks."""
+
+    guid: str
+    vm: str
+    """The VM that the backup was taken from."""
+    backup: str
+    restore_time: int
+    """When it was asked for."""
+    name: str
+    manager: str
+    hypervisor: str | None = None
+    storage_id: str | None = None
+    cluster_id: str | None = None
+    project: str | None = None
+    """As asked, so a name or a uuid."""
+    overwrite: bool = False
+    status: str = "QUEUED"
+    status_info: str | None = None
+    times: RestoreTimes = msgspec.field(default_factory=RestoreTimes)
+    import_made: bool = False
+    new_uuid: str | None = None
+    """The platform's id of the VM that it made; nothing in the API says it."""
+
+
 class Task(msgspec.Struct, kw_only=True):
     """A task. The members after `finished` are the engine's own plan and never shown."""
 
@@ -236,6 +282,9 @@ class Task(msgspec.Struct, kw_only=True):
     manager: str | None = None
     origin: Origin = msgspec.field(default_factory=lambda: Origin("USER"))
     retry_count: int = 0
+    restore_job: str | None = None
+    retried: bool = False
+    """Whether a copy of this failed task was made."""
     status_info: str | None = None
     started: int | None = None
     finished: int | None = None

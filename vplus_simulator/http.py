@@ -17,19 +17,24 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from .clock import Clock, RunningClock, SteppedClock
 from .control import Control
 from .control_api import CONTROL_BASE, answer_control
 from .engine import Engine
-from .faults import Cut, Fault, Faults
-from .messages import Answer, Refusal, Request, json_answer, read_query
+from .fault_drawing import FaultEntry, Faults
+from .fault_effects import Cut, disorder, replaced
+from .faults import Fault
+from .messages import Answer, Refusal, Request, empty_answer, json_answer, read_query
 from .options import ServerOptions
 from .seed import plant
 from .service import Service
 from .sessions import Sessions
 from .settings import Settings
 from .state_file import StateFile
-from .tls import certificate_files, server_context
+from .tls import certificate_files, own_certificate_files, server_context
+from .wire import hang_up, send
 from .world import World
 
 BASE = "/api"
@@ -49,6 +54,7 @@ class Connection(BaseHTTPRequestHandler):
     timeout = IDLE_CONNECTION_SECONDS
     disable_nagle_algorithm = True
     server: Listener
+    connection: ssl.SSLSocket
 
     def setup(self) -> None:
         """Note the connection, so that the server can end it."""
@@ -71,38 +77,94 @@ class Connection(BaseHTTPRequestHandler):
         """Serve one call."""
         try:
             self._serve()
-        except Cut:
-            self.close_connection = True
+        except Cut as cut:
+            self._hang_up(reset=cut.reset)
         except OSError:
             raise
         except Exception:
             # The outermost boundary: a defect of the simulator is told to the client and the log, the others go on.
             log.exception("%s %s failed", self.command, self.path)
-            self._write(json_answer({"message": "The simulator has a defect; see its log"}, 500), None)
+            self._write(json_answer({"message": "The simulator has a defect; see its log"}, 500))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = serve
 
     def _serve(self) -> None:
         simulator = self.server.simulator
         try:
-            request = self._read()
+            request, length = self._read_head()
         except Refusal as refusal:
             self.close_connection = True
-            self._write(json_answer({"message": refusal.message}, refusal.status), None)
+            self._write(json_answer({"message": refusal.message}, refusal.status))
             return
         if request.path.startswith(CONTROL_BASE):
-            self._write(answer_control(simulator.control, request), None)
+            request.body = self.rfile.read(length)
+            self._write(answer_control(simulator.control, request))
             return
         if not (request.path == BASE or request.path.startswith(BASE + "/")):
-            self._write(json_answer({"message": f"{request.path} does not exist"}, 404), None)
+            self.rfile.read(length)
+            self._write(json_answer({"message": f"{request.path} does not exist"}, 404))
             return
         request.path = request.path.removeprefix(BASE)
-        faults = simulator.faults
-        hits = faults.draw(request.method, simulator.service.template(request))
-        answer = faults.pass_through(hits, "before", None) or simulator.service.handle(request)
-        self._write(faults.pass_through(hits, "after", answer) or answer, faults.bytes_let_through(hits))
+        hits = simulator.faults.draw(simulator.service.subject(request), simulator.clock.now())
+        self._read_body(request, length, hits)
+        answer = self._before(request, hits) or self._processed(request, hits)
+        self._outage(hits, "after")
+        self._write(replaced(hits, "after", answer, simulator.faults.stopping) or answer, hits)
 
-    def _read(self) -> Request:
+    def _before(self, request: Request, hits: list[FaultEntry]) -> Answer | None:
+        """Let happen what happens before processing; return the answer where there is one already."""
+        simulator = self.server.simulator
+        self._outage(hits, "before")
+        answer = replaced(hits, "before", None, simulator.faults.stopping)
+        for hit in hits:
+            if hit.fault.kind == "unauthorized":
+                answer = simulator.service.unauthorized()
+            elif hit.fault.kind == "expired":
+                simulator.service.end_session(request)
+            elif hit.fault.kind == "late" and answer is None and simulator.service.postpone(request, hit):
+                if hit.fault.late_answer == "cut":
+                    raise Cut
+                late = empty_answer(201)
+                answer = late if hit.fault.late_answer == "empty" else Answer(hit.fault.status)
+        return answer
+
+    def _processed(self, request: Request, hits: list[FaultEntry]) -> Answer:
+        """Do the work, perhaps for a client that is gone already; note for each fault what the server did."""
+        simulator = self.server.simulator
+        going = [hit.fault for hit in hits if hit.fault.phase == "processing"]
+        if going:
+            self._hang_up(reset=going[0].kind == "reset")
+            simulator.faults.stopping.wait(going[0].seconds)
+        request.disorder = disorder(hits)
+        answer = simulator.service.handle(request)
+        for hit in hits:
+            hit.status, hit.journal = answer.status, request.journal
+        if going:
+            raise Cut
+        return answer
+
+    def _outage(self, hits: list[FaultEntry], phase: str) -> None:
+        for hit in hits:
+            if hit.fault.kind == "outage" and hit.fault.phase == phase:
+                self.server.simulator.refuse_connections(hit.fault.seconds)
+                raise Cut
+
+    def _hang_up(self, *, reset: bool) -> None:
+        self.close_connection = True
+        self.rfile.close()
+        hang_up(self.connection, reset=reset)
+
+    def _read_body(self, request: Request, length: int, hits: list[FaultEntry]) -> None:
+        for fault in (hit.fault for hit in hits if hit.fault.phase == "reading"):
+            if fault.kind == "latency":
+                self.server.simulator.faults.stopping.wait(fault.seconds)
+            else:
+                self.rfile.read(min(length, fault.bytes))
+                raise Cut(reset=fault.kind == "reset")
+        request.body = self.rfile.read(length) if length else b""
+
+    def _read_head(self) -> tuple[Request, int]:
+        """Return the request without its body, and the body's length."""
         if "transfer-encoding" in self.headers:
             raise Refusal(411, "A request body needs a Content-Length")
         try:
@@ -111,19 +173,19 @@ class Connection(BaseHTTPRequestHandler):
             raise Refusal(400, "Content-Length is not a number") from error
         if not 0 <= length <= LARGEST_BODY:
             raise Refusal(413, "The request body is too large")
-        body = self.rfile.read(length) if length else b""
         address = urlsplit(self.path)
-        return Request(
+        request = Request(
             method=self.command,
             path=unquote(address.path).rstrip("/"),
             query=read_query(address.query),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
+            body=b"",
             client=str(self.client_address[0]),
         )
+        return request, length
 
-    def _write(self, answer: Answer, limit: int | None) -> None:
-        """Send an answer in one piece; with a limit only its first bytes, and then the connection ends."""
+    def _write(self, answer: Answer, hits: list[FaultEntry] | None = None) -> None:
+        """Send an answer, as far and as fast as the faults of its call let it."""
         try:
             reason = HTTPStatus(answer.status).phrase
         except ValueError:
@@ -142,10 +204,7 @@ class Connection(BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in answer.headers]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         whole = head if self.command == "HEAD" else head + answer.body
-        if limit is not None and limit < len(whole):
-            self.wfile.write(whole[:limit])
-            raise Cut
-        self.wfile.write(whole)
+        send(self.connection, whole, hits or [], self.server.simulator.faults.stopping)
         log.debug("%s %s -> %s", self.command, self.path, answer.status)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -212,15 +271,17 @@ class SimulatorServer:
         if self.state_file is None or not self.state_file.load(self.world, self.clock):
             plant(self.world, self.options.seed, self.clock.now())
         self.engine = Engine(self.world, self.options.settings, self.clock.now())
-        self.faults = Faults()
-        if self.options.latency_seconds:
-            self.faults.arm(Fault(kind="latency", seconds=self.options.latency_seconds))
+        self.faults = Faults(self.options.random_seed)
+        self.arm_start_faults()
         self.sessions = Sessions(self.options.username, self.options.password)
         self.service = Service(self.world, self.engine, self.clock, self.sessions)
         self.control = Control(self)
         self._own_directory = TemporaryDirectory(prefix="vplus-simulator-") if self.options.tls_dir is None else None
         tls_dir = self.options.tls_dir or Path(self._own_directory.name if self._own_directory else "")
-        self.ca_path, server_path = certificate_files(tls_dir, self.options.tls_names)
+        if self.options.certificate == "vplus":
+            self.ca_path, server_path = own_certificate_files(tls_dir)
+        else:
+            self.ca_path, server_path = certificate_files(tls_dir, self.options.tls_names)
         self._context = server_context(server_path)
         self._listener: Listener | None = None
         self._listening = threading.Lock()
@@ -242,6 +303,15 @@ class SimulatorServer:
     def settings(self) -> Settings:
         """The switches in force."""
         return self.engine.settings
+
+    def arm_start_faults(self) -> None:
+        """Arm what the server was started with; ValueError for a fault that cannot happen."""
+        if self.options.latency_seconds:
+            self.faults.arm(Fault(kind="latency", seconds=self.options.latency_seconds))
+        for fault in self.options.faults:
+            self.faults.arm(msgspec.structs.replace(fault))
+        if self.options.fault_plan is not None:
+            self.faults.arm_plan(self.options.fault_plan)
 
     def start(self) -> SimulatorServer:
         """Listen and let time pass; returns when connections are accepted."""

@@ -33,6 +33,10 @@ def synchronize(world: World, at: int) -> Changes:
             policy = world.policies.get(vm.policy or "")
             if policy is not None and policy.auto_remove_non_present:
                 world.assign_policy(vm, None)
+    for storage in world.storages.values():
+        if storage.really_used is not None:
+            storage.used, storage.really_used = storage.really_used, None
+            world.changed()
     world.last_sync = at
     return changes
 

@@ -82,13 +82,17 @@ def vms_in_order(request: Request, painter: Painter) -> list[VirtualMachine]:
 
 def answer_list(request: Request, painter: Painter, kind: str, rows: list[Any]) -> Answer:
     """Return the records of `rows`, whole or one page of them."""
-    part = page_of(request, painter)
+    part, wrong = page_of(request, painter), request.disorder
     total = len(rows)
     if part is not None:
-        rows = rows[part]
+        back = min(part.start, wrong.repeated)
+        rows = rows[part.start - back : part.stop - back]
+    elif wrong.repeated:
+        rows = rows + rows[: wrong.repeated]
+    rows = rows[: max(0, len(rows) - wrong.missing)] if wrong.missing else rows
     answer = Answer(200, _encoded(painter, kind, rows), JSON)
     if part is not None:
-        answer.headers.append(("X-Total-Count", str(total)))
+        answer.headers.append(("X-Total-Count", str(total + wrong.more_total)))
     return answer
 
 

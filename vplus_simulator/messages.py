@@ -53,6 +53,15 @@ def empty_answer(status: int = 204) -> Answer:
     return Answer(status)
 
 
+@dataclass(frozen=True)
+class Disorder:
+    """How a list is made wrong for one call: rows left out, rows too many in the total, rows of the page before."""
+
+    missing: int = 0
+    more_total: int = 0
+    repeated: int = 0
+
+
 @dataclass
 class Request:
     """One call. `path` is the part behind the base path, without a trailing slash."""
@@ -68,6 +77,9 @@ class Request:
     """What stood in the braces of the path's template."""
     session: int = 0
     """The number of the sign-in, 0 where none is needed."""
+    disorder: Disorder = Disorder()
+    journal: int | None = None
+    """The number of the journal entry that the call led to."""
 
     def one(self, name: str) -> str | None:
         """Return the first value of a query parameter, as a server with single-valued parameters does."""

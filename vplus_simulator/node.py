@@ -28,7 +28,12 @@ class Node:
 
         `find` returns a task that still waits, or None; `start` starts it, and takes a thread if it really runs.
         """
-        limits = {"EXPORT": settings.export_threads, "STORE": settings.store_threads}
+        limits = {
+            "EXPORT": settings.export_threads,
+            "STORE": settings.store_threads,
+            "RESTORE": settings.restore_threads,
+            "IMPORT": settings.import_threads,
+        }
         for kind, heap in self._ready.items():
             blocked: list[tuple[int, int, str]] = []
             while heap and (kind not in limits or self._running.get(kind, 0) < limits[kind]):

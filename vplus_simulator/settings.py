@@ -28,6 +28,14 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The shape of the answer to a POST that creates tasks (vplus-api.md 2.2.2)."""
     projects: Literal["listed", "forbidden", "missing"] | None = None
     """How GET /projects is answered: 200, 403 or 404."""
+    restore_jobs: Literal["listed", "forbidden", "missing"] | None = None
+    """How GET /restore-jobs is answered: 200, 403 or 404."""
+    import_names: Literal["source", "restored"] = "source"
+    """Whom `dstProtectedEntity` of a finished IMPORT names: the VM of the backup (vplus-api.md 2.2.2), or the new one."""
+    restore_project: Literal["name", "uuid"] = "name"
+    """What `restoreProject` must carry (vplus-api.md 4.9)."""
+    taken_name: Literal["refused", "allowed"] = "refused"
+    """Whether the platform refuses a second VM of one name in one project."""
     state_filter: Literal["honoured", "ignored"] = "honoured"
     """Whether `state` on GET /tasks narrows the list."""
     window_start: Literal["exact", "server_time"] = "exact"
@@ -53,6 +61,20 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     store_gap_seconds: float = 2.0
     """Between the end of an export and the birth of its store task: a moment without a live task (3.2)."""
     store_seconds: tuple[float, float] = (10.0, 20.0)
+    auto_retry: int = 0
+    """How often a failed export or store is tried again by a copy, where the POST names no `retryCount` (3.2)."""
+    retry_gap_seconds: float = 1.0
+    """Between a failure and the birth of its copy."""
+    restore_seconds: tuple[float, float] = (4.0, 8.0)
+    import_gap_seconds: float = 2.0
+    """Between the end of a restore and the birth of its import task."""
+    import_seconds: tuple[float, float] = (12.0, 24.0)
+    restore_threads: int = 4
+    import_threads: int = 4
+    restore_window_seconds: float = 18_000
+    import_window_seconds: float = 18_000
+    restore_failure_rate: float = 0.0
+    import_failure_rate: float = 0.0
     cancel_seconds: float = 6.0
     """From a cancel of a running task until the node really stops (3.7)."""
     export_threads: int = 6
@@ -92,6 +114,11 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def projects_call(self) -> Literal["listed", "forbidden", "missing"]:
         """How GET /projects is answered."""
         return self.projects or ("forbidden" if self.richness == "poorest" else "listed")
+
+    @property
+    def restore_jobs_call(self) -> Literal["listed", "forbidden", "missing"]:
+        """How GET /restore-jobs is answered."""
+        return self.restore_jobs or ("missing" if self.richness == "poorest" else "listed")
 
 
 def changed(settings: Settings, changes: dict[str, Any]) -> Settings:

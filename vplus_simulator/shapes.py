@@ -22,6 +22,7 @@ from .entities import (
     Origin,
     Policy,
     Project,
+    RestoreJob,
     Rule,
     Schedule,
     Storage,
@@ -129,6 +130,26 @@ def _origin(painter: Painter, origin: Origin) -> Record:
     if origin.name is not None:
         shown["name"] = origin.name
     return shown
+
+
+def _parent_task(painter: Painter, task: Task) -> Record | None:
+    return None if task.parent is None else reference(task.parent, "RESTORE" if task.type == "IMPORT" else "EXPORT")
+
+
+def _destination_entity(painter: Painter, task: Task) -> Record | None:
+    """A restore names the VM that the backup was taken from; only by switch an ended import names the new one."""
+    if task.restore_job is None:
+        return None
+    job = painter.world.restore_jobs.get(task.restore_job)
+    named = painter.settings.import_names == "restored" and task.type == "IMPORT" and task.state == "FINISHED"
+    if named and job is not None and job.new_uuid is not None:
+        return reference(painter.world.guid_of("vm", job.new_uuid), job.name)
+    return painter.entity(task.vm, task.vm_name)
+
+
+def _restored_backup(painter: Painter, job: RestoreJob) -> Record | None:
+    backup = painter.world.backups.get(job.backup)
+    return None if backup is None else painter.record("backup", backup)
 
 
 def _up_to_date(painter: Painter, vm: VirtualMachine) -> bool | None:
@@ -258,6 +279,7 @@ TASK = (
     Member("state", "poorest", lambda p, t: enum(t.state)),
     Member("type", "poorest", lambda p, t: enum(t.type)),
     Member("protectedEntity", "poorest", lambda p, t: p.entity(t.vm, t.vm_name)),
+    Member("dstProtectedEntity", "plain", _destination_entity),
     Member("progress", "generous", lambda p, t: t.progress(p.now)),
     Member("priority", "generous", lambda p, t: t.priority),
     Member("windowStart", "generous", lambda p, t: t.window_shown),
@@ -272,7 +294,9 @@ TASK = (
     Member("hypervisorManager", "generous", lambda p, t: p.refer(p.world.managers, t.manager)),
     Member("node", "generous", lambda p, t: reference("node-1", "node-1") if t.started else None),
     Member("backup", "generous", lambda p, t: p.backup_name(t.backup)),
-    Member("parentTask", "generous", lambda p, t: reference(t.parent, "EXPORT") if t.parent else None),
+    Member("parentTask", "generous", _parent_task),
+    Member("restoreType", "generous", lambda p, t: enum("RESTORE_AND_IMPORT") if t.restore_job else None),
+    Member("restoreJob", "generous", lambda p, t: reference(t.restore_job, t.vm_name) if t.restore_job else None),
     Member("originEntity", "generous", lambda p, t: _origin(p, t.origin)),
     Member("retryCount", "generous", lambda p, t: t.retry_count),
 )
@@ -401,6 +425,29 @@ STORAGE = (
     Member("clusters", "generous", lambda p, s: [{"guid": guid} for guid in s.clusters]),
 )
 
+RESTORE_JOB = (
+    Member("guid", "poorest", lambda p, j: j.guid),
+    Member("restoreTime", "generous", lambda p, j: j.restore_time),
+    Member("restoreType", "generous", lambda p, j: enum("RESTORE_AND_IMPORT")),
+    Member("status", "generous", lambda p, j: enum(j.status)),
+    Member("statusInfo", "generous", lambda p, j: j.status_info),
+    Member("backup", "generous", _restored_backup),
+    Member("dstProtectedEntity", "generous", lambda p, j: p.entity(j.vm, None), detail=True),
+    Member("restoredPeName", "generous", lambda p, j: j.name, detail=True),
+    Member(
+        "taskTimeStats",
+        "generous",
+        lambda p, j: {
+            "queuedRestoreTime": j.times.queued_restore,
+            "restoreTime": j.times.restore,
+            "queuedImportTime": j.times.queued_import,
+            "importTime": j.times.import_,
+            "queuedMountTime": 0,
+            "mountTime": 0,
+        },
+    ),
+)
+
 SHAPES: dict[str, tuple[Member, ...]] = {
     "vm": VM,
     "task": TASK,
@@ -414,6 +461,7 @@ SHAPES: dict[str, tuple[Member, ...]] = {
     "hypervisor": HYPERVISOR,
     "cluster": CLUSTER,
     "storage": STORAGE,
+    "restore_job": RESTORE_JOB,
 }
 
 CHANGES_BY_ITSELF = {"backupUpToDate"}
@@ -432,5 +480,6 @@ KINDS: dict[str, type] = {
     "hypervisor": Hypervisor,
     "cluster": Cluster,
     "storage": Storage,
+    "restore_job": RestoreJob,
 }
 """Which objects each record kind shows."""

@@ -19,6 +19,7 @@ from .entities import (
     PlatformVm,
     Policy,
     Project,
+    RestoreJob,
     Rule,
     Schedule,
     SeedTenant,
@@ -55,6 +56,20 @@ class JournalEntry(msgspec.Struct, kw_only=True):
     request_id: str
 
 
+class LateCall(msgspec.Struct, kw_only=True):
+    """A change that the server has taken and will make at `at` (simulated ms)."""
+
+    number: int
+    at: int
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes
+    client: str
+    session: int
+
+
 class Outcome(msgspec.Struct, kw_only=True):
     """What a test ordered for the next task of a type: fail, hold or partial."""
 
@@ -89,6 +104,8 @@ class Snapshot(msgspec.Struct, kw_only=True):
     journal: list[JournalEntry]
     last_sync: int | None
     last_cleanup: int | None
+    late: list[LateCall] = msgspec.field(default_factory=list)
+    restore_jobs: list[RestoreJob] = msgspec.field(default_factory=list)
 
 
 class World:
@@ -120,9 +137,11 @@ class World:
         self.vms: dict[str, VirtualMachine] = {}
         self.backups: dict[str, Backup] = {}
         self.tasks: dict[str, Task] = {}
+        self.restore_jobs: dict[str, RestoreJob] = {}
         self.tenants: list[SeedTenant] = []
         self.outcomes: list[Outcome] = []
         self.journal: list[JournalEntry] = []
+        self.late: dict[int, LateCall] = {}
         self.last_sync: int | None = None
         self.last_cleanup: int | None = None
         self.vm_by_uuid: dict[str, str] = {}
@@ -196,6 +215,12 @@ class World:
         self.backups_of.setdefault(backup.vm, []).append(backup.guid)
         self.changed()
         return backup
+
+    def add_restore_job(self, job: RestoreJob) -> RestoreJob:
+        """Keep a restore job."""
+        self.restore_jobs[job.guid] = job
+        self.changed()
+        return job
 
     def add_task(self, task: Task) -> Task:
         """Keep a task."""
@@ -285,6 +310,8 @@ class World:
             journal=self.journal,
             last_sync=self.last_sync,
             last_cleanup=self.last_cleanup,
+            late=list(self.late.values()),
+            restore_jobs=list(self.restore_jobs.values()),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -312,6 +339,8 @@ class World:
         self.journal = list(snapshot.journal)
         self.last_sync = snapshot.last_sync
         self.last_cleanup = snapshot.last_cleanup
+        self.late = {call.number: call for call in snapshot.late}
+        self.restore_jobs = by_guid(snapshot.restore_jobs)
 
 
 def by_guid(objects: Iterable[T]) -> dict[str, T]:

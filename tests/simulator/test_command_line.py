@@ -68,6 +68,11 @@ def test_flags_become_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert (settings.paging, settings.tenant_filter, settings.task_response) == (False, "current", "batch")
     assert (settings.show, settings.export_threads, settings.cancel) == (["task.progress"], 2, "missing")
     assert (options.speed, options.password, options.seed.vms) == (10.0, "from the environment", 5)
+    faults = ["--fault", '{"kind":"tls","path":"/tasks"}', "--fault-plan", '{"seed":7}', "--certificate", "vplus"]
+    options = options_from(parser().parse_args(faults))
+    assert [(fault.kind, fault.phase) for fault in options.faults] == [("tls", "answering")]
+    assert options.fault_plan is not None
+    assert (options.fault_plan.seed, options.certificate) == (7, "vplus")
     secret = tmp_path / "secret"
     secret.write_text("from a file\n")
     assert options_from(parser().parse_args(["--password-file", str(secret)])).password == "from a file"
@@ -80,6 +85,9 @@ def test_flags_become_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         (["--set", "colour=red"], "colour"),
         (["--set", "richness"], "NAME=VALUE"),
         (["--set", "export_threads=many"], "export_threads"),
+        (["--fault", '{"kind":"meteor"}'], "--fault: Invalid enum value"),
+        (["--fault", '{"kind":"drip"}'], "drip needs"),
+        (["--fault-plan", "["], "--fault-plan"),
         (["--password-file", "/nonexistent/secret"], "--password-file"),
     ],
 )

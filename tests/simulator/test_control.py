@@ -128,7 +128,7 @@ def test_platform_changes_and_sync(vplus: Vplus) -> None:
 def test_outcomes_by_control(vplus: Vplus) -> None:
     assert len(ok(vplus, "POST", "/outcomes", {"outcome": "hold", "vm": "vm-lab", "progress": 25})) == 1
     assert vplus.control("POST", "/outcomes", {"outcome": "explode"}).status_code == 400
-    assert vplus.control("POST", "/outcomes", {"outcome": "fail", "type": "IMPORT"}).status_code == 400
+    assert vplus.control("POST", "/outcomes", {"outcome": "fail", "type": "MOUNT"}).status_code == 400
     [task] = vplus.export("vm-lab").json()
     vplus.server.control.step(100)
     assert ok(vplus, "GET", "/outcomes") == []

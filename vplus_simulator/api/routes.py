@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import backups, infrastructure, policies, sessions, tasks, virtual_machines
+from . import backups, infrastructure, policies, restore, sessions, tasks, virtual_machines
 from .call import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -10,6 +10,7 @@ ROUTES: tuple[Route, ...] = (
     *virtual_machines.ROUTES,
     *backups.ROUTES,
     *tasks.ROUTES,
+    *restore.ROUTES,
     *infrastructure.ROUTES,
     *policies.ROUTES,
 )

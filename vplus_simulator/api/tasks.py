@@ -92,7 +92,7 @@ def set_state(call: Call) -> Answer:
     if call.settings.cancel == "missing":
         raise Refusal(405, "Method not allowed")
     reason = body.get("statusInfo")
-    _note(call, task)
+    note(call, task)
     if task.state in LIVE:
         call.engine.cancel(task, call.now, reason if isinstance(reason, str) and reason else "Canceled by user")
     elif task.thread_until is not None:
@@ -107,7 +107,7 @@ def set_state(call: Call) -> Answer:
 def delete(call: Call) -> Answer:
     """Remove a queued or ended task; cancel a running one, and remove it by force when it is asked again (2.2)."""
     task = _task(call)
-    _note(call, task)
+    note(call, task)
     if task.state == "RUNNING":
         if call.settings.cancel == "missing":
             raise Refusal(405, "Method not allowed")
@@ -117,7 +117,8 @@ def delete(call: Call) -> Answer:
     return empty_answer()
 
 
-def _note(call: Call, task: Task) -> None:
+def note(call: Call, task: Task) -> None:
+    """Write a task and its backup into the journal of this call."""
     call.tasks.append(task.guid)
     if task.backup is not None:
         call.backups.append(task.backup)
@@ -139,8 +140,8 @@ def export(call: Call) -> Answer:
     priority = optional_number(body, "priority")
     if priority is not None and not 0 <= priority <= HIGHEST_PRIORITY:
         raise bad_request(f"priority must be between 0 and {HIGHEST_PRIORITY}")
-    retry_count = optional_number(body, "retryCount") or 0
-    if retry_count < 0:
+    retry_count = optional_number(body, "retryCount")
+    if retry_count is not None and retry_count < 0:
         raise bad_request("retryCount must not be negative")
     destination = reference_guid(body.get("backupDestination"), "backupDestination")
     if destination is not None and destination not in world.destinations:
@@ -159,7 +160,7 @@ def export(call: Call) -> Answer:
         for guid in guids
     ]
     for task in tasks:
-        _note(call, task)
+        note(call, task)
     call.engine.advance(call.now)
     return created(call, tasks, default="array")
 
