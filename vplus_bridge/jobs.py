@@ -3,7 +3,8 @@
 Each may run twice, late, or not at all: what counts is in PostgreSQL, and the next beat picks it up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -12,14 +13,17 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.db.models import F
 from django.utils import timezone
 
 from tenants.scope import every_tenant
-from vplus_bridge.client import NotFound, VplusClient, VplusError
+from vplus_bridge.client import VplusClient, VplusError
 from vplus_bridge.connection import client
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror import backups, infrastructure, inventory, tasks
-from vplus_bridge.mirror.models import Task
-from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, due, recorded
+from vplus_bridge.mirror.models import Task, VirtualMachine
+from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
 from vplus_bridge.operations import follow, send, settle
 from vplus_bridge.operations.wake import SEND, wake_sender
@@ -28,7 +32,10 @@ from vplus_bridge.protection import verdict
 
 log = structlog.get_logger(__name__)
 HISTORIES_EVERY = 2.0
+SLOW_BEAT = 10.0  # how often to ask if a reading is due that is due less often
+SWEPT_AT = 0.9  # of the age that no history should reach
 MOST_WATCHED = 50
+FOLLOWED_TOGETHER = 100
 MOST_SENT_AT_ONCE = 200
 
 
@@ -40,9 +47,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
 
     return {
         "poll tasks": every("vplus_bridge.poll", settings.VPLUS_POLL_ACTIVE_SECONDS),
-        "inventory": every("vplus_bridge.sync_inventory", settings.VPLUS_INVENTORY_SECONDS),
+        "inventory": every("vplus_bridge.sync_inventory", min(SLOW_BEAT, settings.VPLUS_INVENTORY_SECONDS)),
         "histories": every("vplus_bridge.read_histories", HISTORIES_EVERY),
-        "infrastructure": every("vplus_bridge.read_infrastructure", settings.VPLUS_INFRASTRUCTURE_SECONDS),
+        "infrastructure": every(
+            "vplus_bridge.read_infrastructure", min(SLOW_BEAT, settings.VPLUS_INFRASTRUCTURE_SECONDS)
+        ),
         "sweep": every("vplus_bridge.sweep", settings.VPLUS_SEND_SWEEP_SECONDS, "send"),
     }
 
@@ -56,9 +65,11 @@ def send_attempt(tenant_id: str, attempt_id: str) -> None:
 @shared_task(name="vplus_bridge.sweep")
 def sweep() -> None:
     """Find what was lost: wake-ups, workers that died while sending, wishes whose time has run out."""
-    with every_tenant("jobs: sweep"):
+    with every_tenant("jobs: note deaths"):
         settle.note_deaths()
+    with every_tenant("jobs: expire"):
         settle.expire_unsent()
+    with every_tenant("jobs: what waits to be sent"):
         waiting = settle.due_attempts(MOST_SENT_AT_ONCE)
     for attempt in waiting:
         wake_sender(attempt.tenant_id, attempt.attempt_id)
@@ -90,7 +101,9 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
 
 @shared_task(name="vplus_bridge.read_infrastructure")
 def read_infrastructure() -> None:
-    """Read the small listings."""
+    """Read the small listings if they are due."""
+    if not due(infrastructure.PROJECTS, settings.VPLUS_INFRASTRUCTURE_SECONDS, timezone.now()):
+        return
     with sole_writer("infrastructure") as granted:
         if not granted:
             return
@@ -100,8 +113,9 @@ def read_infrastructure() -> None:
             return  # written down by the reading itself
         with every_tenant("jobs: after the infrastructure"):
             # A project that can be read now may tell whose a machine is.
-            if moved := assignment.attribute():
-                verdict.judge(moved)
+            assignment.attribute()
+            # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
+            verdict.judge()
 
 
 @shared_task(name="vplus_bridge.read_histories")
@@ -116,16 +130,16 @@ def read_histories() -> None:
 
 
 def histories_once(vplus: VplusClient, *, seconds: float, limit: int | None = None) -> int:
-    """Read due histories for at most ``seconds``; return how many were read. Raises VplusError when contact is lost."""
+    """Try to read due histories for at most ``seconds``; return how many were read. Raises VplusError without contact."""
     most = limit or max(1, int(settings.VPLUS_HISTORY_READS_PER_SECOND * seconds))
-    oldest = timedelta(seconds=settings.VPLUS_HISTORY_MAX_AGE_SECONDS)
-    guids = backups.due_histories(most, oldest_allowed=oldest, now=timezone.now())
+    oldest = timedelta(seconds=SWEPT_AT * settings.VPLUS_HISTORY_MAX_AGE_SECONDS)
+    guids = backups.due_histories(most, oldest_allowed=oldest, now=database_now())
     if not guids:
         return 0
     with recorded(BACKUPS) as reading:
-        done = _read_histories(vplus, guids, until=monotonic() + seconds)
-        reading.counts = {"read": done}
-    return done
+        read = _histories(vplus, guids, until=monotonic() + seconds)
+        reading.counts = {"read": len(read)}
+    return len(read)
 
 
 @shared_task(name="vplus_bridge.poll")
@@ -133,7 +147,7 @@ def poll() -> None:
     """Read tasks if it is due: fast while anything is under way, slowly when nothing is."""
     now = timezone.now()
     with every_tenant("jobs: is anything under way"):
-        active = Task.objects.filter(live=True).exists() or bool(settle.unsettled()) or bool(follow.watches())
+        active = Task.objects.filter(live=True).exists() or settle.anything_sent()
     pause = settings.VPLUS_POLL_ACTIVE_SECONDS if active else settings.VPLUS_POLL_IDLE_SECONDS
     if due(TASKS, pause, now, rest=2):
         try:
@@ -144,67 +158,111 @@ def poll() -> None:
 
 def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | None:
     """Read tasks now and bring operations up to date; None where another worker is at it. Raises VplusError."""
+    began = monotonic()
     with sole_writer(TASKS) as granted:
         if not granted:
             return None
-        read = tasks.poll_tasks(vplus)
+        read = tasks.poll_tasks(vplus, assignment.attribute_tasks)
         if full:
-            read.add(tasks.read_all_tasks(vplus))
+            read.add(tasks.read_all_tasks(vplus, assignment.attribute_tasks))
         with every_tenant("jobs: what operations wait for"):
             unsettled, watched = settle.unsettled(), follow.watches()
-        whole = _look_closer(vplus, {guid for _, guid in unsettled}, watched, read)
-        with every_tenant("jobs: whose tasks these are"):
-            assignment.attribute_history(_machines_of(read.changed))
-        for attempt_id, guid in unsettled:
-            with every_tenant("jobs: settle"):
-                settle.settle(attempt_id, whole=guid in whole)
-        with every_tenant("jobs: follow"):
-            follow.follow_all()
+        whole: set[str] = set()
+        try:
+            _look_closer(vplus, {guid for _, guid in unsettled}, watched, read, whole)
+        finally:
+            # Also when contact was lost on the way: what was read until then is news.
+            for attempt_id, guid in unsettled:
+                with _alone(attempt=str(attempt_id)), every_tenant("jobs: settle"):
+                    settle.settle(attempt_id, whole=guid in whole)
+            _follow()
+            took(TASKS, monotonic() - began)
         return read
 
 
+def _follow() -> None:
+    """Bring operations up to date, many in one transaction; where that fails, each in its own."""
+    with every_tenant("jobs: which operations"):
+        followed = follow.followed()
+    for start in range(0, len(followed), FOLLOWED_TOGETHER):
+        together = followed[start : start + FOLLOWED_TOGETHER]
+        done = False
+        with _alone(operations=len(together)), every_tenant("jobs: follow"):
+            follow.follow(together)
+            done = True
+        for operation_id in () if done else together:
+            with _alone(operation=str(operation_id)), every_tenant("jobs: follow one"):
+                follow.follow([operation_id])
+
+
+@contextmanager
+def _alone(**what: object) -> Iterator[None]:
+    """Keep the trouble with one of many from the others: a job's outermost boundary, drawn around each of its items.
+
+    It is logged with its traceback and the item's name. Trouble with the database or with vPlus itself is everybody's,
+    and passes.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, VplusError):
+        raise
+    except Exception:  # the boundary; nothing is lost, the next cycle meets the same item
+        log.exception("one of many failed", **what)
+
+
 def _look_closer(
-    vplus: VplusClient, unsettled: set[str], watched: Iterable[follow.Watch], read: tasks.TasksRead
-) -> set[str]:
-    """Read the own tasks and backups of machines whose operations need it; return those that were read whole."""
-    of_tasks = [*unsettled, *(w.virtual_machine_guid for w in watched if w.tasks)]
-    of_backups = [*of_tasks, *(w.virtual_machine_guid for w in watched if w.backups), *read.ended_vms]
-    whole = set()
-    for guid in list(dict.fromkeys(of_tasks))[:MOST_WATCHED]:
-        one = tasks.read_tasks_of(vplus, guid)
-        read.add(one)
-        if one.complete:
-            whole.add(guid)
-    chosen = list(dict.fromkeys(of_backups))[:MOST_WATCHED]
-    read_whole = _histories(vplus, chosen, until=None)
-    return whole & read_whole
+    vplus: VplusClient, unsettled: set[str], watched: Iterable[follow.Watch], read: tasks.TasksRead, whole: set[str]
+) -> None:
+    """Read the own tasks and backups of machines whose operations need it; add to ``whole`` those that came whole.
 
-
-def _machines_of(task_guids: set[str]) -> list[str]:
-    rows = Task.objects.filter(guid__in=task_guids).exclude(virtual_machine_guid="")
-    return list(rows.values_list("virtual_machine_guid", flat=True).distinct())
-
-
-def _read_histories(vplus: VplusClient, guids: list[str], *, until: float | None) -> int:
-    return len(_histories(vplus, guids, until=until))
-
-
-def _histories(vplus: VplusClient, guids: list[str], *, until: float | None) -> set[str]:
-    """Read histories one by one, then judge; return the machines whose history came whole."""
-    whole, read_any = set(), []
-    for guid in guids:
-        if until is not None and monotonic() > until:
+    As many as a cycle can bear; those that were looked at longest ago come first.
+    """
+    watched = list(watched)
+    of_tasks = unsettled | {w.virtual_machine_guid for w in watched if w.tasks}
+    chosen, tasks_whole, patience = _longest_ago(of_tasks, MOST_WATCHED), set[str](), Patience()
+    for guid in chosen:
+        if patience.worn_out:
             break
         try:
-            history = backups.read_history(vplus, guid)
-        except NotFound:
-            log.warning("vPlus does not know the history of a machine that it lists", virtual_machine=guid)
+            one = tasks.read_tasks_of(vplus, guid, assignment.attribute_tasks)
+        except VplusError as problem:
+            patience.bear(problem, virtual_machine=guid)
             continue
-        read_any.append(guid)
-        if history.complete:
+        patience.fine()
+        read.add(one)
+        if one.complete:
+            tasks_whole.add(guid)
+    of_backups = {*(w.virtual_machine_guid for w in watched if w.backups), *read.ended_vms}.difference(chosen)
+    chosen += _longest_ago(of_backups, MOST_WATCHED - len(chosen))
+    for guid, complete in _histories(vplus, chosen, until=None).items():
+        if complete and guid in tasks_whole:
             whole.add(guid)
-    if read_any:
-        with every_tenant("jobs: after histories"):
-            assignment.attribute_history(read_any)
-            verdict.judge(read_any)
-    return whole
+
+
+def _longest_ago(vm_guids: Iterable[str], most: int) -> list[str]:
+    """Return at most so many of these machines, those first whose history was read longest ago."""
+    with every_tenant("jobs: whom to look at"):
+        rows = VirtualMachine.objects.filter(guid__in=list(vm_guids))
+        ordered = rows.order_by(F("history_tried_at").asc(nulls_first=True), "guid")
+        return list(ordered.values_list("guid", flat=True)[:most])
+
+
+def _histories(vplus: VplusClient, guids: Iterable[str], *, until: float | None) -> dict[str, bool]:
+    """Read histories one by one, then judge; return the machines that were read, and whether their history came whole."""
+    read: dict[str, bool] = {}
+    patience = Patience()
+    try:
+        for guid in guids:
+            if patience.worn_out or (until is not None and monotonic() > until):
+                break
+            with _alone(virtual_machine=guid):
+                try:
+                    read[guid] = backups.read_history(vplus, guid, assignment.attribute_backups).complete
+                    patience.fine()
+                except VplusError as problem:
+                    patience.bear(problem, virtual_machine=guid)
+    finally:
+        if read:
+            with every_tenant("jobs: after histories"):
+                verdict.judge(read)
+    return read

@@ -134,7 +134,9 @@ def test_a_different_wish_for_a_busy_machine_is_refused_and_the_others_go(cast: 
         ({"window_end": timedelta(days=90)}, "window_end"),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_starts(wish: dict[str, Any], field: str, cast: Cast, mirrored: Bridge) -> None:
+def test_a_wrong_field_is_named_and_nothing_starts(
+    wish: dict[str, Any], field: str, cast: Cast, mirrored: Bridge
+) -> None:
     given = {name: timezone.now() + value if isinstance(value, timedelta) else value for name, value in wish.items()}
     with pytest.raises(Invalid) as refusal:
         ask(cast.oscar, **given)

@@ -1,18 +1,21 @@
 """Backups: one virtual machine's history at a time, whole, and what it adds up to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
-from django.utils import timezone
+import structlog
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
 from tenants.scope import every_tenant
 from vplus_bridge.client import BackupRecord, VplusClient
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean, digest_of, instant, seconds, whole
 from vplus_bridge.mirror.models import Backup, Task, TimeSource, VirtualMachine
 
+log = structlog.get_logger(__name__)
 REASON = "mirror: backups"
+RETRY_AFTER = timedelta(seconds=60)  # a history that could not be read gives way to others for so long
 RESTORABLE = ("SUCCESS", "PARTIAL_SUCCESS")
 _ENDED_BADLY = ("FAILED", "SUCCESS_REMOVED")
 _WRITTEN = [
@@ -22,24 +25,46 @@ _WRITTEN = [
 ]  # fmt: skip
 
 
+# Gives the backups of these machines that are nobody's yet to their owners, in the transaction that writes them.
+Attribute = Callable[[Collection[str]], None]
+
+
 @dataclass
 class HistoryRead:
-    """What one reading of a history did to the mirror."""
+    """What one reading of a history did to the mirror. ``outdated``: a later reading was written first, so nothing."""
 
     virtual_machine_guid: str
     changed: set[str] = field(default_factory=set)
     complete: bool = False
+    outdated: bool = False
 
 
-def read_history(client: VplusClient, vm_guid: str) -> HistoryRead:
-    """Read all backups of one virtual machine, write what changed, sum up. Raises VplusError; then nothing is written."""
-    asked_at = timezone.now()
+def read_history(client: VplusClient, vm_guid: str, attribute: Attribute) -> HistoryRead:
+    """Read all backups of one virtual machine, write what changed, sum up. Raises VplusError; then nothing is written.
+
+    Two workers may read one history at the same time; the answer to the later question stands.
+    """
+    with every_tenant(REASON):
+        asked_at = database_now()
+        VirtualMachine.objects.filter(guid=vm_guid).update(history_tried_at=asked_at)
     listing = client.backups(vm_guid)
-    # The filter is never trusted (vplus-api.md 4.1); a record that names no virtual machine is of the one asked for.
-    records = [record for page in listing for record in page if record.vm_guid in (None, vm_guid)]
+    records, foreign = list[BackupRecord](), False
+    for page in listing:
+        # The filter is never trusted (vplus-api.md 4.1).
+        records += [record for record in page if record.vm_guid in (None, vm_guid)]
+        foreign = foreign or any(record.vm_guid not in (None, vm_guid) for record in page)
     read = HistoryRead(vm_guid, complete=listing.completeness.complete)
     with every_tenant(REASON):
+        machine = VirtualMachine.objects.select_for_update().filter(guid=vm_guid).first()
+        if machine is None or (machine.history_read_at is not None and machine.history_read_at > asked_at):
+            read.complete, read.outdated = False, True
+            return read
+        if _filter_ignored(vm_guid, records, foreign=foreign):
+            log.warning("vPlus's list of one machine's backups holds others'", virtual_machine=vm_guid)
+            records, read.complete = [record for record in records if record.vm_guid == vm_guid], False
         read.changed = _write(vm_guid, records, whole_history=read.complete)
+        if read.changed:
+            attribute([vm_guid])
         _sum_up(vm_guid, asked_at, whole_history=read.complete)
     return read
 
@@ -47,16 +72,23 @@ def read_history(client: VplusClient, vm_guid: str) -> HistoryRead:
 def due_histories(limit: int, *, oldest_allowed: timedelta, now: datetime) -> list[str]:
     """Return guids of virtual machines whose history should be read, most pressing first: wanted, then never, then old.
 
-    Those that belong to somebody come before those that belong to nobody.
+    Among equals the one that was tried longest ago comes first. Those that belong to somebody come before those that
+    belong to nobody, and those that could not be read a moment ago wait (``RETRY_AFTER``), so that they hold up nobody.
     """
     with every_tenant(REASON):
-        wanted = VirtualMachine.objects.filter(
+        failed = Q(history_tried_at__isnull=False) & (
+            Q(history_read_at=None) | Q(history_read_at__lt=F("history_tried_at"))
+        )
+        due = VirtualMachine.objects.filter(
             Q(history_wanted_at__isnull=False) | Q(history_read_at=None) | Q(history_read_at__lt=now - oldest_allowed)
-        ).order_by(F("history_wanted_at").asc(nulls_last=True), F("history_read_at").asc(nulls_first=True), "guid")
-        owned = list(wanted.filter(tenant__isnull=False).values_list("guid", flat=True)[:limit])
-        if len(owned) < limit:
-            owned += wanted.filter(tenant=None).values_list("guid", flat=True)[: limit - len(owned)]
-        return owned
+        ).exclude(failed & Q(history_tried_at__gt=now - RETRY_AFTER))
+        unwanted = ExpressionWrapper(Q(history_wanted_at=None), output_field=BooleanField())
+        longest_ago = F("history_tried_at").asc(nulls_first=True)
+        ordered = due.order_by(unwanted.asc(), longest_ago, "guid").values_list("guid", flat=True)
+        found = list(ordered.filter(tenant__isnull=False)[:limit])
+        if len(found) < limit:
+            found += ordered.filter(tenant=None)[: limit - len(found)]
+        return found
 
 
 def newest_first(backups: QuerySet[Backup]) -> QuerySet[Backup]:
@@ -64,23 +96,29 @@ def newest_first(backups: QuerySet[Backup]) -> QuerySet[Backup]:
     return backups.order_by(F("taken_at").desc(nulls_last=True), "guid")
 
 
-def want_history(vm_guids: Sequence[str], now: datetime) -> None:
-    """Ask that these histories be read soon."""
-    with every_tenant(REASON):
-        VirtualMachine.objects.filter(guid__in=vm_guids, history_wanted_at=None).update(history_wanted_at=now)
+def _filter_ignored(vm_guid: str, records: Sequence[BackupRecord], *, foreign: bool) -> bool:
+    """Tell whether records that name no machine may be another's.
+
+    Usually they are of the machine asked for (vplus-api.md 4.31). Not so where the same list holds records that name
+    another one, or where another one's list has held them already.
+    """
+    nameless = [record.guid for record in records if record.vm_guid is None]
+    if not nameless:
+        return False
+    return foreign or Backup.objects.filter(guid__in=nameless).exclude(virtual_machine_guid=vm_guid).exists()
 
 
 def _write(vm_guid: str, records: list[BackupRecord], *, whole_history: bool) -> set[str]:
-    now = timezone.now()
+    now = database_now()
     known = {backup.guid: backup for backup in Backup.objects.filter(virtual_machine_guid=vm_guid)}
     starts = _export_starts(vm_guid)
     rows, listed = [], set()
     for record in records:
         listed.add(record.guid)
         before, digest = known.get(record.guid), digest_of(record)
-        if before is not None and bytes(before.digest) == digest and before.gone_at is None:
-            continue
-        rows.append(_row(vm_guid, record=record, before=before, digest=digest, starts=starts, now=now))
+        row = _row(vm_guid, record=record, before=before, digest=digest, starts=starts, now=now)
+        if before is None or _differs(row, before):
+            rows.append(row)
     Backup.objects.bulk_create(
         rows, batch_size=500, update_conflicts=True, unique_fields=["guid"], update_fields=_WRITTEN
     )
@@ -90,6 +128,13 @@ def _write(vm_guid: str, records: list[BackupRecord], *, whole_history: bool) ->
         Backup.objects.filter(guid__in=gone).update(gone_at=now, changed_at=now)
         changed |= set(gone)
     return changed
+
+
+def _differs(row: Backup, before: Backup) -> bool:
+    """Tell whether a row is to be written: its time may come from a task, so a record alone does not tell."""
+    return (bytes(row.digest), row.taken_at, row.taken_at_source, row.gone_at) != (
+        bytes(before.digest), before.taken_at, before.taken_at_source, before.gone_at
+    )  # fmt: skip
 
 
 def _export_starts(vm_guid: str) -> dict[str, datetime]:

@@ -7,11 +7,11 @@ from django.db.models import Model
 from django.utils import timezone
 
 from tenants.scope import every_tenant
-from vplus_bridge.client import Forbidden, InfrastructureRecord, NotFound, VplusClient
+from vplus_bridge.client import InfrastructureRecord, VplusClient, VplusError
 from vplus_bridge.client.paging import Listing
 from vplus_bridge.mirror.instants import clean, whole
 from vplus_bridge.mirror.models import BackupDestination, InfrastructureItem, InfrastructureKind, Project
-from vplus_bridge.mirror.read_state import recorded
+from vplus_bridge.mirror.read_state import contact_lost, recorded
 
 REASON = "mirror: infrastructure"
 PROJECTS, DESTINATIONS = "projects", "destinations"
@@ -71,7 +71,9 @@ def _read(
             with every_tenant(REASON):
                 _write(model, part, records, columns, whole_list=listing.completeness.complete)
             reading.counts = {"listed": len(records), "complete": listing.completeness.complete}
-    except (Forbidden, NotFound):
+    except VplusError as problem:
+        if contact_lost(problem):
+            raise
         return  # a named gap, written down by the reading itself: features that need it say so
 
 

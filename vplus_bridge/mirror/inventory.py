@@ -11,6 +11,7 @@ from tenants.scope import every_tenant
 from vplus_bridge.client import VirtualMachineRecord, VplusClient
 from vplus_bridge.mirror.instants import clean, digest_of, instant, whole
 from vplus_bridge.mirror.read_state import INVENTORY, recorded
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 
 REASON = "mirror: inventory"
 LISTINGS_UNTIL_ABSENT = 2
@@ -124,15 +125,16 @@ def _write_changes(read: InventoryRead) -> None:
     columns = ", ".join(FACTS)
     updates = ", ".join(f"{name} = excluded.{name}" for name in FACTS if name != "guid")
     with every_tenant(REASON), connection.cursor() as cursor:
+        one_at_a_time()
         cursor.execute("ANALYZE pg_temp.listed_vm")
         # The join leaves unchanged rows alone: ON CONFLICT would lock, and so write, each row it meets.
         cursor.execute(
             f"""
             INSERT INTO vplus_bridge_virtualmachine AS vm ({columns},
                 missed_listings, restore_point_count, newest_point_guid, newest_point_time_given, last_backup_type,
-                protection_status, protection_reason, attention_rank, history_wanted_at, first_seen_at, changed_at)
+                protection_status, protection_reason, attention_rank, first_seen_at, changed_at)
             SELECT {", ".join(f"listed.{name}" for name in FACTS)},
-                0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now(), now()
+                0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
             FROM pg_temp.listed_vm listed LEFT JOIN vplus_bridge_virtualmachine known USING (guid)
             WHERE known.guid IS NULL OR known.digest <> listed.digest
             ON CONFLICT (guid) DO UPDATE SET {updates}, changed_at = now(),
@@ -144,7 +146,7 @@ def _write_changes(read: InventoryRead) -> None:
                     WHEN (vm.present, vm.restorable, vm.vplus_last_backup_at, vm.vplus_last_backup_size) IS DISTINCT FROM
                         (excluded.present, excluded.restorable, excluded.vplus_last_backup_at,
                          excluded.vplus_last_backup_size)
-                    THEN coalesce(vm.history_wanted_at, now())
+                    THEN clock_timestamp()
                     ELSE vm.history_wanted_at END
             RETURNING guid, xmax = 0
             """  # noqa: S608  # names of our own columns

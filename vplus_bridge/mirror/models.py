@@ -62,7 +62,8 @@ class VirtualMachine(MirrorRow):
     vplus_last_backup_size = models.BigIntegerField(null=True, help_text="bytes")
 
     history_read_at = models.DateTimeField(null=True, help_text="when its backups were last read whole")
-    history_wanted_at = models.DateTimeField(null=True, help_text="since when a reading is due")
+    history_tried_at = models.DateTimeField(null=True, help_text="when a reading last began, whether it worked or not")
+    history_wanted_at = models.DateTimeField(null=True, help_text="newest wish that a reading is to begin after")
     restore_point_count = models.PositiveIntegerField(default=0)
     newest_point_guid = models.CharField(max_length=200, blank=True)
     newest_point_at = models.DateTimeField(null=True)

@@ -49,6 +49,11 @@ def recorded(name: str) -> Iterator[Reading]:
     _contact_good(began)
 
 
+def took(name: str, duration: float) -> None:
+    """Note that all of a cycle took this many seconds, not only the reading that it began with; see ``due``."""
+    ReadState.objects.filter(name=name, duration_seconds__lt=duration).update(duration_seconds=duration)
+
+
 def state_of(name: str) -> ReadState:
     """Return the state of a reading; a new one for a reading that never was."""
     return ReadState.objects.filter(name=name).first() or ReadState(name=name)
@@ -80,6 +85,45 @@ def problem_code(problem: VplusError) -> str:
     return "failed"
 
 
+def contact_lost(problem: VplusError) -> bool:
+    """Tell whether the trouble is with vPlus as a whole, so that asking for something else is no use."""
+    if isinstance(problem, AuthFailed | TlsFailed):
+        return True
+    if isinstance(problem, Unavailable) and problem.status is None:
+        return True
+    # A web page in vPlus's place; with 403 and 404 it is only how some servers word these.
+    return isinstance(problem, BadAnswer | Unavailable) and problem.html
+
+
+class Patience:
+    """For many things asked one by one: trouble with one leaves the others alone, trouble with vPlus ends it.
+
+    After several in a row that vPlus answers with a failure of its own it is worn out: the rest is for another time.
+    """
+
+    MOST_IN_A_ROW = 3
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    @property
+    def worn_out(self) -> bool:
+        """Whether asking on would only burden a vPlus that is in trouble."""
+        return self._in_a_row >= self.MOST_IN_A_ROW
+
+    def fine(self) -> None:
+        """Note that one was answered."""
+        self._in_a_row = 0
+
+    def bear(self, problem: VplusError, **what: str) -> None:
+        """Log the trouble with one, named by ``what``; raise it where it is everybody's."""
+        if isinstance(problem, Unavailable):
+            self._in_a_row += 1
+        if contact_lost(problem):
+            raise problem
+        log.warning("one could not be read", problem=problem_code(problem), text=problem.user_message, **what)
+
+
 def due(name: str, every_seconds: float, now: datetime, *, rest: float = 5) -> bool:
     """Tell whether a reading is due: its interval is over, and so is ``rest`` times what the last one took."""
     state = state_of(name)
@@ -98,10 +142,7 @@ def _failed(name: str, problem: VplusError, duration: float) -> None:
     ReadState.objects.filter(name=name).update(
         failing_since=Coalesce("failing_since", now), duration_seconds=duration, **facts
     )
-    lost = isinstance(problem, Unavailable | AuthFailed | TlsFailed) or (
-        isinstance(problem, BadAnswer) and problem.html
-    )
-    if lost:
+    if contact_lost(problem) or isinstance(problem, Unavailable):
         ReadState.objects.get_or_create(name=CONTACT)
         ReadState.objects.filter(name=CONTACT).update(
             failing_since=Coalesce("failing_since", "succeeded_at", now), **facts
@@ -114,8 +155,9 @@ def _contact_good(when: datetime) -> None:
             """
             INSERT INTO vplus_bridge_readstate (name, started_at, succeeded_at, duration_seconds, problem, problem_text, counts)
             VALUES (%s, %s, %s, 0, '', '', '{}')
-            ON CONFLICT (name) DO UPDATE SET succeeded_at = excluded.succeeded_at, failing_since = NULL,
-                problem = '', problem_text = ''
+            -- A long reading ends after shorter ones that began later: the age of the contact never runs backwards.
+            ON CONFLICT (name) DO UPDATE SET failing_since = NULL, problem = '', problem_text = '',
+                succeeded_at = greatest(vplus_bridge_readstate.succeeded_at, excluded.succeeded_at)
             """,
             [CONTACT, when, when],
         )

@@ -1,27 +1,32 @@
 """Tasks: what vPlus does, also what no operation of ours asked for. A task that has ended never changes again."""
 
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Q
-from django.utils import timezone
-
 from tenants.scope import every_tenant
-from vplus_bridge.client import NotFound, TaskRecord, VplusClient
+from vplus_bridge.client import NotFound, TaskRecord, VplusClient, VplusError
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean, digest_of, instant
 from vplus_bridge.mirror.models import Task, VirtualMachine
-from vplus_bridge.mirror.read_state import TASKS, TASKS_FULL, recorded
+from vplus_bridge.mirror.read_state import TASKS, TASKS_FULL, Patience, recorded
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 
 REASON = "mirror: tasks"
 ENDED = frozenset({"FINISHED", "FAILED", "CANCELLED"})
-_RANK = {"QUEUED": 0, "RUNNING": 1}
+_RANK = {"QUEUED": 0, **dict.fromkeys(ENDED, 2)}
+_IN_BETWEEN = 1  # RUNNING, and whatever else a server may call it
 ASKED_ONE_BY_ONE = 50
 WRITTEN = [
     "digest", "changed_at", "virtual_machine_guid", "type", "type_description", "state", "state_description", "progress",
     "backup_guid", "parent_guid", "destination_vm_guid", "backup_type", "schedule_guid", "origin_type", "window_start",
     "window_end", "started_at", "finished_at", "priority", "status_info", "live", "ended_seen_at", "vanished_at",
 ]  # fmt: skip
+
+# Gives the tasks of these machines that are nobody's yet to their owners. It runs in the transaction that writes them,
+# so that a worker that dies in between leaves none behind that its tenant would never see.
+Attribute = Callable[[Collection[str]], None]
 
 
 @dataclass
@@ -43,7 +48,7 @@ class TasksRead:
         self.asked += other.asked
 
 
-def poll_tasks(client: VplusClient) -> TasksRead:
+def poll_tasks(client: VplusClient, attribute: Attribute) -> TasksRead:
     """Read what waits, then what runs, then ask for each known task that left both. Raises VplusError.
 
     Needs the right to write "tasks". QUEUED goes first, so that a task that moves on in between is seen twice, never
@@ -55,97 +60,137 @@ def poll_tasks(client: VplusClient) -> TasksRead:
             for page in client.tasks(state=state):
                 read.filter_ignored = read.filter_ignored or any(task.state != state for task in page)
                 seen.update(task.guid for task in page)
-                read.add(_write(page))
+                read.add(_write(page, attribute))
             if read.filter_ignored:
                 break
-        with every_tenant(REASON):
-            left = [g for g in Task.objects.filter(live=True).values_list("guid", flat=True) if g not in seen]
+        left = _live_but(seen)
         if len(left) > ASKED_ONE_BY_ONE and not read.filter_ignored:
-            read.add(read_all_tasks(client))
+            read.add(read_all_tasks(client, attribute))
         else:
-            read.add(_ask_each(client, left))
+            read.add(_ask_each(client, _some(left), attribute))
         reading.counts = {"listed": read.listed, "asked": read.asked, "filter_ignored": read.filter_ignored}
     return read
 
 
-def read_all_tasks(client: VplusClient) -> TasksRead:
+def read_all_tasks(client: VplusClient, attribute: Attribute) -> TasksRead:
     """Read every task that vPlus still knows: catches what came and went between two polls. Raises VplusError."""
     read, seen = TasksRead(), set[str]()
     with recorded(TASKS_FULL) as reading:
         listing = client.tasks()
         for page in listing:
             seen.update(task.guid for task in page)
-            read.add(_write(page))
-        if listing.completeness.complete:
-            with every_tenant(REASON):
-                left = [g for g in Task.objects.filter(live=True).values_list("guid", flat=True) if g not in seen]
-            read.add(_ask_each(client, left[:ASKED_ONE_BY_ONE]))
-        reading.counts = {"listed": read.listed, "complete": listing.completeness.complete}
+            read.add(_write(page, attribute))
+        whole = listing.completeness.complete
+        read.add(_ask_each(client, _some(_live_but(seen)), attribute, page_will_do=whole))
+        reading.counts = {"listed": read.listed, "asked": read.asked, "complete": whole}
     return read
 
 
-def read_tasks_of(client: VplusClient, vm_guid: str) -> TasksRead:
+def read_tasks_of(client: VplusClient, vm_guid: str, attribute: Attribute) -> TasksRead:
     """Read one virtual machine's tasks. The filter is never trusted: only its own are kept. Raises VplusError."""
     read, listing = TasksRead(), client.tasks(vm_guid=vm_guid)
     for page in listing:
-        read.add(_write([task for task in page if task.vm_guid == vm_guid]))
+        read.add(_write([task for task in page if task.vm_guid == vm_guid], attribute))
     read.complete = listing.completeness.complete
     return read
 
 
-def _ask_each(client: VplusClient, guids: Iterable[str]) -> TasksRead:
-    """Ask for tasks that left the lists; one that vPlus no longer knows has vanished (vplus-api.md 3.1)."""
-    read, records, vanished = TasksRead(), [], []
-    for guid in guids:
-        read.asked += 1
-        try:
-            records.append(client.task(guid))
-        except NotFound as problem:
-            if problem.html:  # a web page says nothing about tasks: something in front of vPlus has answered
-                raise
-            vanished.append(guid)
-    read.add(_write(records))
-    if vanished:
-        now = timezone.now()
-        with every_tenant(REASON):
-            rows = Task.objects.filter(guid__in=vanished, live=True)
-            read.ended_vms |= {vm for vm in rows.values_list("virtual_machine_guid", flat=True) if vm}
-            rows.update(live=False, vanished_at=now, ended_seen_at=now, changed_at=now)
-        read.changed |= set(vanished)
+def _live_but(seen: Collection[str]) -> list[str]:
+    with every_tenant(REASON):
+        return [guid for guid in Task.objects.filter(live=True).values_list("guid", flat=True) if guid not in seen]
+
+
+def _some(guids: list[str]) -> list[str]:
+    """Return as many as are asked for one by one in a cycle; in chance order, so that each has its turn."""
+    return random.sample(guids, min(len(guids), ASKED_ONE_BY_ONE))
+
+
+def _ask_each(
+    client: VplusClient, guids: Iterable[str], attribute: Attribute, *, page_will_do: bool = False
+) -> TasksRead:
+    """Ask for tasks that left the lists; one that vPlus no longer knows has vanished (vplus-api.md 3.1).
+
+    A 404 that is a web page may come from something in front of vPlus. It is believed with ``page_will_do``, when a
+    whole list of all tasks has come without them.
+    """
+    read, records, vanished, patience = TasksRead(), list[TaskRecord](), list[str](), Patience()
+    try:
+        for guid in guids:
+            if patience.worn_out:
+                break
+            read.asked += 1
+            try:
+                records.append(client.task(guid))
+                patience.fine()
+            except NotFound as problem:
+                if problem.html and not page_will_do:
+                    patience.bear(problem, task=guid)
+                else:
+                    vanished.append(guid)
+            except VplusError as problem:
+                patience.bear(problem, task=guid)
+    finally:
+        # What was answered before the trouble came is as good as ever.
+        read.add(_write(records, attribute))
+        _note_vanished(vanished, read)
     return read
 
 
-def _write(records: list[TaskRecord]) -> TasksRead:
-    """Write what differs from the mirror and does not go backwards."""
-    read, now = TasksRead(listed=len(records)), timezone.now()
-    by_guid = {record.guid: record for record in records}
+def _note_vanished(guids: list[str], read: TasksRead) -> None:
+    if not guids:
+        return
     with every_tenant(REASON):
-        known = Task.objects.in_bulk(list(by_guid))
+        now = database_now()
+        rows = Task.objects.filter(guid__in=guids, live=True)
+        ended = {vm for vm in rows.values_list("virtual_machine_guid", flat=True) if vm}
+        _want_histories(ended, now)
+        rows.update(live=False, vanished_at=now, ended_seen_at=now, changed_at=now)
+    read.ended_vms |= ended
+    read.changed |= set(guids)
+
+
+def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
+    """Write what differs from the mirror and does not go backwards."""
+    read = TasksRead(listed=len(records))
+    by_guid = {record.guid: record for record in records}
+    if not by_guid:
+        return read
+    with every_tenant(REASON):
+        known, now = Task.objects.in_bulk(list(by_guid)), database_now()
         rows = []
         for guid, record in by_guid.items():
             before, digest = known.get(guid), digest_of(record)
-            if before is not None and (bytes(before.digest) == digest or _backwards(before, record)):
+            if before is not None and (_same(before, digest) or _backwards(before, record)):
                 continue
             row = _row(record, before, digest, now)
             rows.append(row)
             read.changed.add(guid)
             if not row.live and (before is None or before.live) and row.virtual_machine_guid:
                 read.ended_vms.add(row.virtual_machine_guid)
-        Task.objects.bulk_create(
-            rows, batch_size=500, update_conflicts=True, unique_fields=["guid"], update_fields=WRITTEN
-        )
-        if read.ended_vms:
-            VirtualMachine.objects.filter(guid__in=read.ended_vms).filter(Q(history_wanted_at=None)).update(
-                history_wanted_at=now
+        if rows:
+            _want_histories(read.ended_vms, now)
+            Task.objects.bulk_create(
+                rows, batch_size=500, update_conflicts=True, unique_fields=["guid"], update_fields=WRITTEN
             )
+            attribute({row.virtual_machine_guid for row in rows if row.virtual_machine_guid})
     return read
+
+
+def _want_histories(vm_guids: Collection[str], now: datetime) -> None:
+    if vm_guids:
+        one_at_a_time()
+        VirtualMachine.objects.filter(guid__in=vm_guids).update(history_wanted_at=now)
+
+
+def _same(before: Task, digest: bytes) -> bool:
+    return bytes(before.digest) == digest and before.vanished_at is None
 
 
 def _backwards(before: Task, record: TaskRecord) -> bool:
     """Tell whether an answer is older than what is known: states only go forward, an end is final (vplus-api.md 3.1)."""
     if not before.live and before.vanished_at is None:
         return True
-    return _RANK.get(record.state or "", 2) < _RANK.get(before.state, 2)
+    return _RANK.get(record.state or "", _IN_BETWEEN) < _RANK.get(before.state, _IN_BETWEEN)
 
 
 def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime) -> Task:
@@ -154,6 +199,9 @@ def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime) 
     progress = record.progress if record.progress is None else min(100.0, max(0.0, record.progress))
     if before is not None and before.progress is not None and (progress is None or progress < before.progress):
         progress = before.progress
+    ended_seen_at = None
+    if ended:
+        ended_seen_at = before.ended_seen_at if before is not None and before.ended_seen_at else now
     return Task(
         guid=record.guid,
         tenant_id=before.tenant_id if before else None,
@@ -169,17 +217,17 @@ def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime) 
         progress=progress,
         backup_guid=clean(record.backup_guid, 200) or (before.backup_guid if before else ""),
         parent_guid=clean(record.parent_guid, 200) or (before.parent_guid if before else ""),
-        destination_vm_guid=clean(record.dst_guid, 200),
-        backup_type=clean(record.backup_type, 40),
-        schedule_guid=clean(record.origin_guid, 200) if scheduled else "",
-        origin_type=clean(record.origin_type, 40),
-        window_start=instant(record.window_start_ms),
-        window_end=instant(record.window_end_ms),
-        started_at=instant(record.started_ms),
+        destination_vm_guid=clean(record.dst_guid, 200) or (before.destination_vm_guid if before else ""),
+        backup_type=clean(record.backup_type, 40) or (before.backup_type if before else ""),
+        schedule_guid=(clean(record.origin_guid, 200) if scheduled else "") or (before.schedule_guid if before else ""),
+        origin_type=clean(record.origin_type, 40) or (before.origin_type if before else ""),
+        window_start=instant(record.window_start_ms) or (before.window_start if before else None),
+        window_end=instant(record.window_end_ms) or (before.window_end if before else None),
+        started_at=instant(record.started_ms) or (before.started_at if before else None),
         finished_at=instant(record.finished_ms),
         priority=record.priority if record.priority is not None and 0 <= record.priority <= 100 else None,  # noqa: PLR2004
         status_info=clean(record.status_info, 4000),
         live=not ended,
-        ended_seen_at=(before.ended_seen_at if before else None) or (now if ended else None),
+        ended_seen_at=ended_seen_at,
         vanished_at=None,
     )

@@ -1,25 +1,37 @@
-"""Following: how far an operation is, by the tasks and the backup record of its chain. Works in the open wide scope.
+"""Following: how far operations are, by the tasks and the backup records of their chains. Works in the open wide scope.
 
 Success is a stored backup record, never a task alone; a state or a progress never runs backwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection
+from django.conf import settings
 from django.db.models import Q
 
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.backups import RESTORABLE, newest_first
-from vplus_bridge.mirror.models import Backup, Task, VirtualMachine
-from vplus_bridge.operations.models import Attempt, Operation
+from vplus_bridge.mirror.instants import instant
+from vplus_bridge.mirror.models import Backup, Task
+from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, State
 from vplus_bridge.operations.send import fail, move
-from vplus_bridge.operations.stitch import Chain, stitch
+from vplus_bridge.operations.stitch import AROUND, Chain, Evidence, stitch
 
 # Without a history of its own, the export is taken to be this share of the work.
 EXPORT_SHARE = 0.6
 PAST_RUNS = 5
+STORED_ONCE = "SUCCESS_REMOVED"
+END_UNKNOWN = "end_unknown"
+LONGEST_WITHOUT_END = timedelta(hours=24)
+# A record can still decide what the tasks left open.
+FOLLOWED = Q(state__in=ACTIVE) | Q(state=State.NEEDS_ATTENTION, error_code=END_UNKNOWN)
+CHANGING = [
+    "state", "stage", "progress", "plan", "estimate_seconds", "estimate_basis", "started_at", "finished_at",
+    "last_news_at", "backup_guid", "warnings", "error_code", "vendor_text",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,73 +43,111 @@ class Watch:
     backups: bool
 
 
-def follow_all() -> list[UUID]:
-    """Bring every active operation up to date with the mirror; return the ids of those that changed."""
-    return [
-        operation_id
-        for operation_id in Operation.objects.filter(state__in=ACTIVE).values_list("pk", flat=True)
-        if follow(operation_id)
-    ]
+def followed() -> list[UUID]:
+    """Return the ids of the operations that have a task to be followed by."""
+    rows = Operation.objects.filter(FOLLOWED, steps__attempts__task_guid__isnull=False)
+    return list(rows.order_by("pk").values_list("pk", flat=True).distinct())
 
 
-def follow(operation_id: UUID) -> bool:
-    """Bring one operation up to date; return whether anything that people see has changed."""
-    operation = Operation.objects.select_for_update(skip_locked=True).filter(pk=operation_id, state__in=ACTIVE).first()
-    if operation is None:
-        return False
-    attempt = Attempt.objects.filter(step__operation=operation, task_guid__isnull=False).order_by("-number").first()
-    if attempt is None:
-        return False
-    before = _seen(operation)
-    chain = stitch(operation, attempt)
-    attempt.save(update_fields=["task_guid"])
-    if chain.export is not None:
-        _bring_up_to_date(operation, chain, _now())
-    after = _seen(operation)
-    if after == before:
-        return False
-    operation.last_news_at = _now()
-    operation.save()
-    return True
+def follow(operation_ids: Sequence[UUID]) -> list[UUID]:
+    """Bring these operations up to date with the mirror; return the ids of those of which people see a change.
+
+    The number of SQL statements does not grow with the operations, but with what is new. Those that somebody else is at
+    are left for another time.
+    """
+    rows = Operation.objects.select_for_update(skip_locked=True).filter(FOLLOWED, pk__in=list(operation_ids))
+    operations = list(rows.order_by("pk"))
+    evidence, now, changed = Evidence(operations), database_now(), []
+    for operation in operations:
+        before = _seen(operation)
+        chain = stitch(evidence, operation)
+        if chain is None or chain.export is None:
+            continue
+        if operation.active:
+            _bring_up_to_date(operation, chain, now)
+        _finish(operation, chain, evidence, now)
+        if _seen(operation) != before:
+            operation.last_news_at = now
+            changed.append(operation)
+    if changed:
+        Operation.objects.bulk_update(changed, CHANGING)
+    return [operation.pk for operation in changed]
 
 
 def watches() -> list[Watch]:
-    """Return, for active operations, what must be read beyond the lists of live tasks.
+    """Return, for active operations, what must be read beyond the lists of live tasks, in a few SQL statements.
 
     Between two tasks of a chain nothing is live, and only the machine's own tasks and backups tell what comes next.
     """
-    rows = Attempt.objects.filter(task_guid__isnull=False, step__operation__state__in=ACTIVE)
-    found = {}
-    for attempt in rows.select_related("step__operation").prefetch_related("tasks").order_by("sent_at"):
+    attempts = list(
+        Attempt.objects.filter(task_guid__isnull=False, step__operation__state__in=ACTIVE)
+        .select_related("step__operation")
+        .defer("body", "baseline_tasks")
+        .order_by("sent_at", "pk")
+    )
+    guids: dict[UUID, list[str]] = {}
+    for attempt_id, guid in ChainTask.objects.filter(attempt__in=attempts).values_list("attempt", "task_guid"):
+        guids.setdefault(attempt_id, []).append(guid)
+    states: dict[str, tuple[bool, str]] = {
+        guid: (live, state)
+        for guid, live, state in Task.objects.filter(
+            guid__in=[g for chain in guids.values() for g in chain]
+        ).values_list("guid", "live", "state")
+    }
+    found: dict[UUID, Watch] = {}
+    nameless: list[Attempt] = []
+    for attempt in attempts:
         operation = attempt.step.operation
-        guids = [task.task_guid for task in attempt.tasks.all()]
-        states = Task.objects.filter(guid__in=guids)
-        known, live = states.count(), states.filter(live=True)
-        if known < len(guids) or not live.exists():
+        known = [states[guid] for guid in guids.get(attempt.pk, []) if guid in states]
+        if len(known) < len(guids.get(attempt.pk, [])) or not any(live for live, _ in known):
             found[operation.pk] = Watch(operation.virtual_machine_guid, tasks=True, backups=True)
-        elif not operation.backup_guid and live.filter(state="RUNNING").exists():
-            # Without a name for the record, the moment at which it first shows up is what tells it apart.
-            found[operation.pk] = Watch(operation.virtual_machine_guid, tasks=False, backups=True)
+        elif not operation.backup_guid and any(live and state == "RUNNING" for live, state in known):
+            nameless.append(attempt)
+    for attempt in _without_record(nameless):
+        # Without a name for the record, the moment at which it first shows up is what tells it apart.
+        operation = attempt.step.operation
+        found[operation.pk] = Watch(operation.virtual_machine_guid, tasks=False, backups=True)
     return list(found.values())
 
 
+def _without_record(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Return those of whose machine the mirror holds no record that is new since."""
+    since = min((attempt.sent_at for attempt in attempts if attempt.sent_at), default=None)
+    if since is None:
+        return []
+    machines = [attempt.step.operation.virtual_machine_guid for attempt in attempts]
+    new: dict[str, list[tuple[str, datetime]]] = {}
+    rows = Backup.objects.filter(virtual_machine_guid__in=machines, first_seen_at__gte=since - AROUND)
+    for machine, guid, seen in rows.values_list("virtual_machine_guid", "guid", "first_seen_at"):
+        new.setdefault(machine, []).append((guid, seen))
+    return [
+        attempt
+        for attempt in attempts
+        if not any(
+            guid not in attempt.baseline_backups and (attempt.sent_at is None or seen >= attempt.sent_at - AROUND)
+            for guid, seen in new.get(attempt.step.operation.virtual_machine_guid, [])
+        )
+    ]
+
+
 def _bring_up_to_date(operation: Operation, chain: Chain, now: datetime) -> None:
-    export, store, backup = chain.export, chain.store, chain.backup
+    export, store = chain.export, chain.store
     if export is None:
         return
-    if backup is not None:
-        operation.backup_guid = backup.guid
-    if export.state == "QUEUED" and export.live:
-        operation.stage = operation.stage or "export"
-        move(operation, State.SUBMITTED, now)
-    else:
+    if chain.backup is not None:
+        operation.backup_guid = chain.backup.guid
+    if export.state in {"RUNNING", "FINISHED"} or export.started_at is not None or store is not None:
         move(operation, State.RUNNING, now)
-        operation.stage = "store" if export.state == "FINISHED" or store is not None else "export"
         if operation.started_at is not None and export.started_at is not None:
-            operation.started_at = min(operation.started_at, export.started_at)
+            # vPlus's clock may be behind ours: nothing began before it was sent.
+            begun = max(export.started_at, chain.attempt.sent_at or export.started_at)
+            operation.started_at = min(operation.started_at, begun)
+    else:
+        move(operation, State.SUBMITTED, now)
+    if operation.stage != "store":
+        operation.stage = "store" if export.state == "FINISHED" or store is not None else "export"
     _estimate(operation)
     _advance(operation, chain)
-    _finish(operation, chain, now)
 
 
 def _advance(operation: Operation, chain: Chain) -> None:
@@ -115,12 +165,12 @@ def _advance(operation: Operation, chain: Chain) -> None:
         operation.progress = max(operation.progress or 0.0, min(progress, 99.0))
 
 
-def _finish(operation: Operation, chain: Chain, now: datetime) -> None:
-    backup, export, store = chain.backup, chain.export, chain.store
-    last = store or export
+def _finish(operation: Operation, chain: Chain, evidence: Evidence, now: datetime) -> None:
+    """End the operation where its end is known: by the record, else by the tasks once the record had its chance."""
+    backup, last = chain.backup, chain.store or chain.export
     if last is None:
         return
-    if backup is not None and backup.status in RESTORABLE:
+    if backup is not None and backup.status in (*RESTORABLE, STORED_ONCE):
         _succeed(operation, backup, now)
         return
     if last.live:
@@ -128,16 +178,72 @@ def _finish(operation: Operation, chain: Chain, now: datetime) -> None:
     if backup is not None and backup.status == "FAILED":
         _end_badly(operation, last, now)
         return
-    if not _history_read_since(operation, last):
+    if not operation.active or last.ended_seen_at is None:
+        return
+    read_at = evidence.history_read_at.get(operation.virtual_machine_guid)
+    read = read_at is not None and read_at > last.ended_seen_at
+    waited = timedelta(seconds=settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_ABSENT_SECONDS)
+    overdue = now > last.ended_seen_at + waited and not evidence.anything_live(operation)
+    if not read and not overdue:
         return  # the record may still say better, or a retry may come
-    if last.state == "FINISHED" and last.type == "STORE":
-        # Stored, by the tasks; which record is ours cannot be told, and we do not pretend that it can.
-        if backup is None:
-            _warn(operation, "restore_point_unknown")
-            operation.progress = 100.0
-            move(operation, State.SUCCEEDED, now)
-    elif last.state in {"FAILED", "CANCELLED"} or (last.vanished_at and backup is None):
+    if last.state in {"FAILED", "CANCELLED"}:
         _end_badly(operation, last, now)
+    elif last.type == "STORE" and last.state == "FINISHED" and backup is None:
+        _succeed_untold(operation, now)
+    elif last.vanished_at is not None and read and _nothing_came(operation, chain, evidence):
+        _end_badly(operation, last, now)
+    elif overdue:
+        _end_overdue(operation, chain, evidence, now)
+
+
+def _nothing_came(operation: Operation, chain: Chain, evidence: Evidence) -> bool:
+    """Tell whether no record is there that this chain can have made."""
+    if chain.backup is not None:
+        return chain.backup.gone_at is not None
+    return not evidence.new_backups(operation, chain.attempt)
+
+
+def _end_overdue(operation: Operation, chain: Chain, evidence: Evidence, now: datetime) -> None:
+    """Decide where nothing works for this machine any more, and neither tasks nor record have told the end."""
+    backup, last = chain.backup, chain.store or chain.export
+    if last is None or last.ended_seen_at is None:
+        return
+    stored = last.type == "STORE" and last.state == "FINISHED"
+    if backup is not None and backup.gone_at is None and not stored:
+        # The record is ours and says that vPlus is at it, where we see no task of it any more.
+        if now > last.ended_seen_at + LONGEST_WITHOUT_END:
+            _ask_for_attention(operation, now)
+        return
+    free = evidence.free(operation, chain.attempt)
+    stores = [task for task in free if task.type == "STORE" and not task.parent_guid]
+    if backup is None and stores and all(task.state == "FINISHED" for task in stores):
+        _succeed_untold(operation, now)  # whichever of them is ours, it was stored
+    elif (
+        not stores
+        and not stored
+        and _nothing_came(operation, chain, evidence)
+        and _read_since(operation, evidence, last)
+    ):
+        fail(operation, "task_vanished", now)
+    else:
+        _ask_for_attention(operation, now)
+
+
+def _read_since(operation: Operation, evidence: Evidence, task: Task) -> bool:
+    read_at = evidence.history_read_at.get(operation.virtual_machine_guid)
+    return read_at is not None and task.ended_seen_at is not None and read_at > task.ended_seen_at
+
+
+def _ask_for_attention(operation: Operation, now: datetime) -> None:
+    operation.error_code = "end_unknown"
+    move(operation, State.NEEDS_ATTENTION, now)
+
+
+def _succeed_untold(operation: Operation, now: datetime) -> None:
+    """Stored, by the tasks; which record is ours cannot be told, and we do not pretend that it can."""
+    _warn(operation, "restore_point_unknown")
+    operation.progress = 100.0
+    move(operation, State.SUCCEEDED, now)
 
 
 def _succeed(operation: Operation, backup: Backup, now: datetime) -> None:
@@ -145,6 +251,8 @@ def _succeed(operation: Operation, backup: Backup, now: datetime) -> None:
     operation.progress = 100.0
     if backup.status == "PARTIAL_SUCCESS":
         _warn(operation, "stored_in_part")
+    if backup.status == STORED_ONCE:
+        _warn(operation, "removed_since")
     if operation.plan.get("backup_type") == "INCREMENTAL" and backup.type == "FULL":
         _warn(operation, "full_instead_of_incremental")
     if backup.warnings_present:
@@ -159,19 +267,20 @@ def _end_badly(operation: Operation, last: Task, now: datetime) -> None:
         move(operation, State.CANCELLED, now)
     elif last.vanished_at is not None and last.state not in {"FAILED", "FINISHED"}:
         fail(operation, "task_vanished", now)
-    elif last.type == "EXPORT":
-        late = last.started_at is None and last.window_end is not None and (last.finished_at or now) >= last.window_end
-        fail(operation, "window_passed" if late else "could_not_read", now)
+    elif last.type == "EXPORT" and last.state != "FINISHED":
+        fail(operation, "window_passed" if _window_passed(operation, last, now) else "could_not_read", now)
     else:
         fail(operation, "could_not_store", now)
 
 
-def _history_read_since(operation: Operation, task: Task) -> bool:
-    """Tell whether the machine's history was read whole after we saw the task end."""
-    if task.ended_seen_at is None:
+def _window_passed(operation: Operation, export: Task, now: datetime) -> bool:
+    """Tell whether an export failed because it never began; each comparison is by one clock."""
+    if export.started_at is not None or operation.started_at is not None:
         return False
-    machine = VirtualMachine.objects.filter(guid=operation.virtual_machine_guid)
-    return machine.filter(Q(history_read_at__gt=task.ended_seen_at)).exists()
+    if export.finished_at is not None and export.window_end is not None:
+        return export.finished_at >= export.window_end
+    end = instant(operation.plan.get("window_end"))
+    return end is not None and (export.ended_seen_at or now) >= end
 
 
 def _warn(operation: Operation, code: str) -> None:
@@ -212,10 +321,3 @@ def _seen(operation: Operation) -> tuple[object, ...]:
         operation.estimate_basis,
         operation.started_at,
     )
-
-
-def _now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
-        now: datetime = cursor.fetchone()[0]
-    return now

@@ -17,6 +17,7 @@ from tenants import audit
 from tenants.models import Tenant
 from tenants.refusals import Errors, Invalid, NotAllowed, NotVisible, WrongState
 from tenants.rights import Actor, Right
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.operations.models import Attempt, Operation, Step
@@ -211,10 +212,14 @@ def _default_destination(destinations: Mapping[str, str], last: str | None) -> s
 
 def last_destinations(guids: Sequence[str]) -> dict[str, str]:
     """Return, by virtual machine, where its last copy went: by its backups, else by its last operation."""
-    asked = Operation.objects.filter(subject__in=guids, kind=Kind.BACKUP).order_by("requested_at")
-    last = {subject: plan.get("destination", "") for subject, plan in asked.values_list("subject", "plan")}
-    stored = Backup.objects.filter(virtual_machine_guid__in=guids).exclude(destination_guid="").order_by("taken_at")
-    return {**last, **dict(stored.values_list("virtual_machine_guid", "destination_guid"))}
+    asked = Operation.objects.filter(subject__in=guids, kind=Kind.BACKUP).order_by("subject", "-requested_at")
+    last = {
+        subject: plan.get("destination", "")
+        for subject, plan in asked.distinct("subject").values_list("subject", "plan")
+    }
+    stored = Backup.objects.filter(virtual_machine_guid__in=guids, taken_at__isnull=False).exclude(destination_guid="")
+    newest = stored.order_by("virtual_machine_guid", "-taken_at").distinct("virtual_machine_guid")
+    return {**last, **dict(newest.values_list("virtual_machine_guid", "destination_guid"))}
 
 
 def _join(asked: Asked, machine: VirtualMachine, running: Operation, given: Mapping[str, Any]) -> None:
@@ -272,7 +277,8 @@ def _start(
         )
         return
     step = Step.objects.create(tenant_id=actor.tenant_id, operation=operation, position=1, action="export")
-    attempt = Attempt.objects.create(tenant_id=actor.tenant_id, step=step, due_at=now)
+    # Due by the clock that decides on it: this process's own may be ahead.
+    attempt = Attempt.objects.create(tenant_id=actor.tenant_id, step=step, due_at=database_now())
     audit.record(
         actor,
         "operation.backup",

@@ -15,8 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
-from django.utils import timezone
+from django.db import IntegrityError, connection, transaction
 
 from tenants.scope import in_tenant
 from vplus_bridge.client import (
@@ -28,13 +27,16 @@ from vplus_bridge.client import (
     export_request,
 )
 from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean, instant, to_ms
+from vplus_bridge.mirror.models import Backup, Task, VirtualMachine
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
-from vplus_bridge.operations.moves import State, allowed
+from vplus_bridge.operations.moves import ACTIVE, State, allowed
 from vplus_bridge.ownership.models import AllowedDestination
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE = 60.0
+LONGEST_ASKED_PAUSE = 900.0  # what vPlus may ask for; beyond it one more question does no harm
 STAMP_APART = timedelta(seconds=3)
 # What may still be sent: the wish, and an attempt after one that was shown to have come to nothing.
 SENDABLE = (State.REQUESTED, State.SUBMITTED)
@@ -123,42 +125,51 @@ def _claim(tenant_id: UUID, attempt_id: UUID) -> Claim | None:
 def _prepare(client: VplusClient, claim: Claim) -> Prepared:
     """Look at the world once more, reads only; raise WorldChanged, or VplusError, which is as good as not accepted."""
     client.ensure_session()
+    guid = claim.virtual_machine_guid
     with in_tenant(claim.tenant_id):
-        destination = claim.plan["destination"]
-        if not AllowedDestination.objects.filter(destination_guid=destination).exists():
+        if not VirtualMachine.objects.filter(guid=guid).exists():
+            raise WorldChanged("vm_not_yours")
+        if not AllowedDestination.objects.filter(destination_guid=claim.plan["destination"]).exists():
             raise WorldChanged("destination_not_allowed")
+        # What the mirror knows already was there before, also where a list now comes short.
+        tasks = set(Task.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
+        backups = set(Backup.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
     try:
-        if not client.virtual_machine(claim.virtual_machine_guid).present:
+        if not client.virtual_machine(guid).present:
             raise WorldChanged("vm_gone")
     except NotFound:
         # Not every server answers this call for every account; vPlus itself will say what it thinks.
         log.info("virtual machine could not be asked for before sending", operation=str(claim.operation_id))
-    tasks = [task.guid for page in client.tasks(vm_guid=claim.virtual_machine_guid) for task in page
-             if task.vm_guid in (None, claim.virtual_machine_guid)]  # fmt: skip
-    backups = [backup.guid for page in client.backups(claim.virtual_machine_guid) for backup in page]
-    return Prepared(tasks, backups, timedelta(milliseconds=client.clock_offset_ms or 0))
+    for page in client.tasks(vm_guid=guid):
+        tasks.update(task.guid for task in page if task.vm_guid in (None, guid))
+    try:
+        for records in client.backups(guid):
+            backups.update(backup.guid for backup in records)
+    except NotFound:
+        log.info("vPlus knows no history of a machine before sending", operation=str(claim.operation_id))
+    return Prepared(sorted(tasks), sorted(backups), timedelta(milliseconds=client.clock_offset_ms or 0))
 
 
 def _mark(claim: Claim, prepared: Prepared) -> WriteRequest | None:
     """Commit the mark with exactly what will be sent; None where the claim is no longer ours or it is too late."""
     with in_tenant(claim.tenant_id), connection.cursor() as cursor:
         # Whoever ends the operation locks its row: either the mark sees that, or the other sees the mark.
-        cursor.execute(
-            "SELECT now() FROM vplus_bridge_operation WHERE id = %s FOR NO KEY UPDATE", [claim.operation_id]
-        )
-        now = cursor.fetchone()[0]
-        stamp = _free_stamp(claim, now, prepared.clock_offset)
+        if not Operation.objects.select_for_update(no_key=True).filter(pk=claim.operation_id).exists():
+            return None
+        # Waiting for the lock may have taken long, so it is the moment that counts, not the transaction's beginning.
+        stamp = _free_stamp(claim, database_now(), prepared.clock_offset)
         request = _export(claim, stamp, prepared.clock_offset)
         if request is None:
             return None
         cursor.execute(
             """
             UPDATE vplus_bridge_attempt attempt
-            SET sent_at = now(), stamp = %s, body = %s, baseline_tasks = %s::jsonb, baseline_backups = %s::jsonb
+            SET sent_at = clock_timestamp(), stamp = %s, body = %s,
+                baseline_tasks = %s::jsonb, baseline_backups = %s::jsonb
             FROM vplus_bridge_step step JOIN vplus_bridge_operation operation ON operation.id = step.operation_id
             WHERE attempt.id = %s AND step.id = attempt.step_id
-                AND attempt.fence = %s AND attempt.sent_at IS NULL AND attempt.claimed_until > now()
-                AND operation.state = ANY(%s) AND operation.send_until > now()
+                AND attempt.fence = %s AND attempt.sent_at IS NULL AND attempt.claimed_until > clock_timestamp()
+                AND operation.state = ANY(%s) AND operation.send_until > clock_timestamp()
             """,
             [
                 stamp,
@@ -213,31 +224,52 @@ def _export(claim: Claim, stamp: datetime, clock_offset: timedelta) -> WriteRequ
 def record(claim: Claim, answer: Answer) -> None:
     """Write down what became of the write, where nothing or only "uncertain" stands, and move the operation on."""
     with in_tenant(claim.tenant_id):
-        attempt = (
-            Attempt.objects.select_for_update(of=("self",)).select_related("step__operation").get(pk=claim.attempt_id)
-        )
+        # The operation's lock first, here and everywhere: two that took them in turns would wait for each other.
+        operation = Operation.objects.select_for_update().get(pk=claim.operation_id)
+        attempt = Attempt.objects.select_for_update(of=("self",)).select_related("step").get(pk=claim.attempt_id)
         if attempt.outcome not in ("", Outcome.UNCERTAIN) or attempt.task_guid:
             return
-        now = timezone.now()
-        attempt.outcome = str(answer.kind)
-        attempt.outcome_at, attempt.outcome_reason = now, answer.reason[:300]
+        now, kind = database_now(), answer.kind
+        if kind == OutcomeKind.ACCEPTED and not _link_answered(attempt, answer.tasks[0].guid):
+            kind = OutcomeKind.UNCERTAIN
+        attempt.outcome, attempt.outcome_at, attempt.outcome_reason = str(kind), now, answer.reason[:300]
         attempt.status_code, attempt.vendor_text = answer.status, clean(answer.vendor_text, 2000)
-        operation = Operation.objects.select_for_update().get(pk=claim.operation_id)
-        if answer.kind == OutcomeKind.ACCEPTED:
-            link(attempt, answer.tasks[0].guid, "export", "answer")
-            move(operation, State.SUBMITTED, now)
-        elif answer.kind == OutcomeKind.UNCERTAIN:
-            move(operation, State.SUBMITTED, now)
-        elif answer.kind == OutcomeKind.REFUSED:
+        if kind == OutcomeKind.ACCEPTED:
+            _take_up(operation, State.SUBMITTED, now)
+        elif kind == OutcomeKind.UNCERTAIN:
+            if operation.state == State.REQUESTED:
+                move(operation, State.SUBMITTED, now)
+        elif kind == OutcomeKind.REFUSED:
             operation.vendor_text = attempt.vendor_text
             fail(operation, "refused_by_vplus", now)
         else:
             again(
                 attempt, now, after=_pause(attempt.setbacks, answer.retry_after_seconds, at_once=answer.needs_sign_in)
             )
+            if operation.state == State.NEEDS_ATTENTION:
+                _take_up(operation, State.REQUESTED, now)
         attempt.save()
         operation.save()
-    log.info("write recorded", operation=str(claim.operation_id), outcome=str(answer.kind), reason=answer.reason)
+    log.info("write recorded", operation=str(claim.operation_id), outcome=str(kind), reason=answer.reason)
+
+
+def _link_answered(attempt: Attempt, task_guid: str) -> bool:
+    """Link the task that the answer names; False where it names work that was there before, or is another's."""
+    if task_guid in attempt.baseline_tasks:
+        return False
+    try:
+        with transaction.atomic():
+            link(attempt, task_guid, "export", "answer")
+    except IntegrityError:
+        return False
+    return True
+
+
+def _take_up(operation: Operation, state: State, now: datetime) -> None:
+    """Move on, also out of "needs attention" when a late answer clears things up, unless another has taken its place."""
+    rivals = Operation.objects.filter(subject=operation.subject, kind=operation.kind, state__in=ACTIVE)
+    if operation.active or not rivals.exclude(pk=operation.pk).exists():
+        move(operation, state, now)
 
 
 def link(attempt: Attempt, task_guid: str, stage: str, by: str) -> None:
@@ -262,13 +294,15 @@ def again(attempt: Attempt, now: datetime, *, after: float) -> Attempt:
 
 def move(operation: Operation, state: State, now: datetime) -> None:
     """Move an operation on, in memory; what its table of moves does not allow is left as it is."""
-    if operation.state != state and allowed(operation.state, state):
-        operation.state = state
-        operation.last_news_at = now
-        if state == State.RUNNING and operation.started_at is None:
-            operation.started_at = now
-        if not operation.active:
-            operation.finished_at = now
+    if operation.state == state or not allowed(operation.state, state):
+        return
+    if operation.state == State.NEEDS_ATTENTION and state in (*ACTIVE, State.SUCCEEDED):
+        operation.error_code = ""
+    operation.state = state
+    operation.last_news_at = now
+    if state == State.RUNNING and operation.started_at is None:
+        operation.started_at = now
+    operation.finished_at = None if operation.active else now
 
 
 def fail(operation: Operation, code: str, now: datetime) -> None:
@@ -281,7 +315,7 @@ def _give_up(claim: Claim, code: str) -> None:
     with in_tenant(claim.tenant_id):
         operation = Operation.objects.select_for_update().get(pk=claim.operation_id)
         if Attempt.objects.filter(pk=claim.attempt_id, fence=claim.fence, sent_at=None).exists():
-            fail(operation, code, timezone.now())
+            fail(operation, code, database_now())
             operation.save()
 
 
@@ -296,7 +330,7 @@ def _release(claim: Claim, problem: VplusError) -> None:
         pause = _pause(attempt.setbacks, problem.retry_after_seconds)
         attempt.claimed_until = None
         attempt.setbacks += 1
-        attempt.due_at = timezone.now() + timedelta(seconds=pause)
+        attempt.due_at = database_now() + timedelta(seconds=pause)
         attempt.outcome_reason = problem.user_message[:300]
         attempt.save(update_fields=["claimed_until", "setbacks", "due_at", "outcome_reason"])
     log.warning(
@@ -305,8 +339,8 @@ def _release(claim: Claim, problem: VplusError) -> None:
 
 
 def _pause(setbacks: int, asked: float | None, *, at_once: bool = False) -> float:
-    """Return seconds to wait before the next try: doubling, with jitter, never shorter than vPlus asked for."""
+    """Return seconds to wait before the next try: doubling, with jitter, never shorter than vPlus asked for in reason."""
     if at_once and setbacks == 0:
         return 0
     pause: float = min(settings.VPLUS_SEND_BACKOFF_SECONDS * 2 ** min(setbacks, 10), LONGEST_PAUSE)
-    return max(pause * random.uniform(0.8, 1.2), min(asked or 0, LONGEST_PAUSE))  # noqa: S311  # jitter, no secret
+    return max(pause * random.uniform(0.8, 1.2), min(asked or 0, LONGEST_ASKED_PAUSE))  # noqa: S311  # jitter, no secret

@@ -1,24 +1,26 @@
 """Settling: what became of a write whose answer did not tell. Works in the open wide scope, on what the mirror holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connection
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
 
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
 from vplus_bridge.operations.moves import ACTIVE, State
-from vplus_bridge.operations.send import again, fail, link, move
+from vplus_bridge.operations.send import SENDABLE, again, fail, link, move
+from vplus_bridge.operations.stitch import NOT_OURS
 
 log = structlog.get_logger(__name__)
 STAMP_LEEWAY = timedelta(seconds=1)
-MOST_ATTEMPTS = 3
-NOT_OURS = frozenset({"SCHEDULE", "SYSTEM_SCHEDULE"})
+MOST_SENT_AGAIN = 3
+LAST_STAMPS = 20  # by how many of the newest tasks of ours a server is judged
 
 
 @dataclass(frozen=True)
@@ -31,44 +33,60 @@ class Due:
 
 def due_attempts(limit: int) -> list[Due]:
     """Return attempts that wait to be sent and that nobody is sending: lost wake-ups, dead workers, backed off ones."""
-    rows = (
-        Attempt.objects.filter(sent_at=None, outcome="", step__operation__state__in=[State.REQUESTED, State.SUBMITTED])
-        .extra(
-            where=["due_at <= now()", "(claimed_until IS NULL OR claimed_until <= now())", "send_until > now()"]
-        )  # constants
-        .order_by("due_at")
-    )
+    unclaimed = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+    rows = Attempt.objects.filter(
+        unclaimed,
+        sent_at=None,
+        outcome="",
+        due_at__lte=Now(),
+        step__operation__state__in=SENDABLE,
+        step__operation__send_until__gt=Now(),
+    ).order_by("due_at", "pk")
     return [Due(*row) for row in rows.values_list("tenant_id", "pk")[:limit]]
 
 
 def note_deaths() -> int:
     """Record attempts as uncertain whose sender died between mark and record; return how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE vplus_bridge_attempt SET outcome = %s, outcome_at = now(), outcome_reason = 'the worker died while sending'
-            WHERE outcome = '' AND sent_at < now() - %s * interval '1 second' RETURNING step_id
-            """,
-            [Outcome.UNCERTAIN, settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_DIED_SECONDS],
-        )
-        steps = [step for (step,) in cursor.fetchall()]
-    for operation in Operation.objects.select_for_update().filter(steps__in=steps, state=State.REQUESTED):
-        move(operation, State.SUBMITTED, _database_now())
-        operation.save()
-    return len(steps)
+    now = database_now()
+    longest = timedelta(seconds=settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_DIED_SECONDS)
+    silent = Attempt.objects.filter(outcome="", sent_at__lt=now - longest)
+    operations = _locked(silent.values_list("step__operation", flat=True))
+    noted = silent.filter(step__operation__in=operations).update(
+        outcome=Outcome.UNCERTAIN, outcome_at=now, outcome_reason="the worker died while sending"
+    )
+    for operation in operations.values():
+        if operation.state == State.REQUESTED:
+            move(operation, State.SUBMITTED, now)
+            operation.save()
+    return noted
 
 
 def expire_unsent() -> int:
-    """End operations that were not sent before their deadline; return how many."""
-    now = _database_now()
-    late = Operation.objects.select_for_update(skip_locked=True).filter(state=State.REQUESTED, send_until__lte=now)
+    """End operations of which nothing was sent, or certainly nothing came, before their deadline; return how many."""
+    now = database_now()
+    late = Operation.objects.filter(state__in=SENDABLE, send_until__lte=now)
+    # What was sent and may have run is settled or followed, not ended.
+    under_way = Attempt.objects.filter(sent_at__isnull=False, outcome__in=["", Outcome.UNCERTAIN, Outcome.ACCEPTED])
     ended = 0
-    for operation in late:
-        if not Attempt.objects.filter(step__operation=operation, sent_at__isnull=False, outcome="").exists():
+    for operation in _locked(late.exclude(steps__attempts__in=under_way).values_list("pk", flat=True)).values():
+        # Looked at again under the lock: a mark may have been committed in between.
+        sendable = operation.state in SENDABLE
+        if sendable and not under_way.filter(step__operation=operation).exists():
             fail(operation, "not_sent_in_time", now)
             operation.save()
             ended += 1
     return ended
+
+
+def _locked(operation_ids: Iterable[UUID]) -> dict[UUID, Operation]:
+    """Lock these operations, in one order everywhere; those that somebody else is at are left for another time."""
+    rows = Operation.objects.select_for_update(skip_locked=True).filter(pk__in=list(operation_ids)).order_by("pk")
+    return {row.pk: row for row in rows}
+
+
+def anything_sent() -> bool:
+    """Tell whether any operation under way was sent, so that there may be news of it in vPlus."""
+    return Attempt.objects.filter(sent_at__isnull=False, step__operation__state__in=ACTIVE).exists()
 
 
 def unsettled() -> list[tuple[UUID, str]]:
@@ -84,31 +102,39 @@ def settle(attempt_id: UUID, *, whole: bool) -> None:
 
     ``whole``: this virtual machine's tasks and backups have just been read completely, so that absence means something.
     """
-    attempt = (
-        Attempt.objects.select_for_update(of=("self",), skip_locked=True)
-        .select_related("step")
-        .filter(pk=attempt_id, outcome=Outcome.UNCERTAIN, task_guid=None)
-        .first()
-    )
-    if attempt is None:
+    open_ones = Attempt.objects.filter(pk=attempt_id, outcome=Outcome.UNCERTAIN, task_guid=None)
+    operations = _locked(open_ones.values_list("step__operation", flat=True))
+    attempt = open_ones.select_for_update(of=("self",)).select_related("step").first()
+    if attempt is None or attempt.step.operation_id not in operations:
         return
-    operation = Operation.objects.select_for_update().get(pk=attempt.step.operation_id)
-    now = _database_now()
+    operation, now = operations[attempt.step.operation_id], database_now()
     found = candidates(attempt, operation)
-    if chosen := _one_of(found):
-        link(attempt, chosen.guid, "export", "stamp" if chosen.window_start else "absence_of_others")
-        if chosen.window_start is None and "identified_by_absence_of_others" not in operation.warnings:
-            operation.warnings = [*operation.warnings, "identified_by_absence_of_others"]
-        attempt.outcome, attempt.outcome_at = Outcome.ACCEPTED, now
-        operation.last_news_at = now
-        log.info("found what an uncertain write made", operation=str(operation.pk), task=chosen.guid)
+    chosen = _one_of(found)
+    if chosen is not None and (whole or chosen.window_start is not None):
+        _adopt(attempt, operation, chosen, now)
+    elif chosen is not None:
+        return  # what names it is only that there is no other, and that is not known before all were read
     elif found:
         operation.error_code = "several_tasks_fit"
         move(operation, State.NEEDS_ATTENTION, now)
     elif whole:
         _absent(attempt, operation, now)
+    elif now > max(operation.send_until, _waited_until(attempt)):
+        # Never read whole until now. A person can look at vPlus itself.
+        operation.error_code = "arrival_unknown"
+        move(operation, State.NEEDS_ATTENTION, now)
     attempt.save()
     operation.save()
+
+
+def _adopt(attempt: Attempt, operation: Operation, task: Task, now: datetime) -> None:
+    by_stamp = task.window_start is not None
+    link(attempt, task.guid, "export", "stamp" if by_stamp else "absence_of_others")
+    if not by_stamp and "identified_by_absence_of_others" not in operation.warnings:
+        operation.warnings = [*operation.warnings, "identified_by_absence_of_others"]
+    attempt.outcome, attempt.outcome_at = Outcome.ACCEPTED, now
+    operation.last_news_at = now
+    log.info("found what an uncertain write made", operation=str(operation.pk), task=task.guid)
 
 
 def candidates(attempt: Attempt, operation: Operation) -> list[Task]:
@@ -116,7 +142,7 @@ def candidates(attempt: Attempt, operation: Operation) -> list[Task]:
     rows = (
         Task.objects.filter(virtual_machine_guid=operation.virtual_machine_guid, type="EXPORT")
         .exclude(guid__in=attempt.baseline_tasks)
-        .exclude(guid__in=ChainTask.objects.values("task_guid"))
+        .exclude(Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
         .exclude(origin_type__in=NOT_OURS)
         .order_by("first_seen_at", "guid")
     )
@@ -134,19 +160,27 @@ def _one_of(found: Sequence[Task]) -> Task | None:
     return found[-1] if found and found[0].window_start and copies else None
 
 
+def _waited_until(attempt: Attempt) -> datetime:
+    """Return the moment from which a write that left no trace can be said to have come to nothing."""
+    wait = settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_ABSENT_SECONDS
+    return (attempt.sent_at or attempt.due_at) + timedelta(seconds=wait)
+
+
 def _absent(attempt: Attempt, operation: Operation, now: datetime) -> None:
     """Count one whole read, after the waits, that had nothing of this write; a second one decides."""
-    wait = settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_ABSENT_SECONDS
-    if attempt.sent_at is None or now < attempt.sent_at + timedelta(seconds=wait):
+    if now < _waited_until(attempt):
         return
-    if _new_backups(attempt, operation):
-        return  # something came of it, or of something else: not absent, and a person will see it if no task shows up
     if attempt.absent_since is None:
         attempt.absent_since = now
         return
     if now < attempt.absent_since + timedelta(seconds=settings.VPLUS_SETTLE_READS_APART_SECONDS):
         return
-    if attempt.number < MOST_ATTEMPTS and operation.send_until > now and echoes_stamps():
+    sent_again = Attempt.objects.filter(
+        step=attempt.step, absent_since__isnull=False, number__lt=attempt.number
+    ).count()
+    may_be_sent = sent_again < MOST_SENT_AGAIN and operation.send_until > now
+    # A backup record without a task that made it may be what this write left behind: then it is not absent.
+    if may_be_sent and echoes_stamps() and not _new_backups(attempt, operation):
         attempt.outcome, attempt.outcome_at = Outcome.NOT_ACCEPTED, now
         attempt.outcome_reason = "never arrived: two whole reads had nothing of it"
         again(attempt, now, after=0)
@@ -156,21 +190,23 @@ def _absent(attempt: Attempt, operation: Operation, now: datetime) -> None:
 
 
 def _new_backups(attempt: Attempt, operation: Operation) -> bool:
-    rows = Backup.objects.filter(
-        virtual_machine_guid=operation.virtual_machine_guid, first_seen_at__gte=attempt.sent_at
-    )
-    return rows.exclude(guid__in=attempt.baseline_backups).exists()
+    """Tell whether the machine has a backup record that is new since the write and that no known task has made."""
+    of_machine = {"virtual_machine_guid": operation.virtual_machine_guid}
+    named = Task.objects.filter(**of_machine).exclude(backup_guid="").values("backup_guid")
+    rows = Backup.objects.filter(first_seen_at__gte=attempt.sent_at, **of_machine)
+    return rows.exclude(guid__in=attempt.baseline_backups).exclude(guid__in=named).exists()
 
 
 def echoes_stamps() -> bool:
-    """Tell whether this server has been seen to give an export's windowStart back to the millisecond."""
-    stamped = Attempt.objects.filter(task_guid__isnull=False, stamp__isnull=False, outcome=Outcome.ACCEPTED)
-    exact = Task.objects.filter(guid__in=stamped.values("task_guid"), window_start__isnull=False)
-    return exact.filter(window_start__in=stamped.order_by(F("sent_at").desc()).values("stamp")[:200]).exists()
-
-
-def _database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
-        now: datetime = cursor.fetchone()[0]
-    return now
+    """Tell whether this server gives an export's windowStart back to the millisecond: all of the newest ones seen were."""
+    newest = (
+        Attempt.objects.filter(outcome=Outcome.ACCEPTED, task_guid__isnull=False, stamp__isnull=False)
+        .order_by(F("sent_at").desc(nulls_last=True))
+        .values_list("task_guid", "stamp")[: 10 * LAST_STAMPS]
+    )
+    stamps = dict(newest)
+    shown = dict(
+        Task.objects.filter(guid__in=list(stamps), window_start__isnull=False).values_list("guid", "window_start")
+    )
+    told = [shown[guid] == stamp for guid, stamp in stamps.items() if guid in shown][:LAST_STAMPS]
+    return bool(told) and all(told)

@@ -43,6 +43,12 @@ ERRORS: Mapping[str, Trouble] = {
         "you",
         _("Back up again to another destination, or ask your provider."),
     ),
+    "vm_not_yours": Trouble(
+        _("No longer yours"),
+        _("The virtual machine was given to somebody else before anything was sent. Nothing was started."),
+        "provider",
+        _("Ask your provider if that was meant."),
+    ),
     "vm_gone": Trouble(
         _("Virtual machine is gone"),
         _("It is no longer on the platform, so there was nothing to back up."),
@@ -87,6 +93,12 @@ ERRORS: Mapping[str, Trouble] = {
         "provider",
         _("Your provider sees this and decides. There is nothing for you to do."),
     ),
+    "end_unknown": Trouble(
+        _("Needs attention"),
+        _("The work has ended, but the backup system does not tell if it was stored. It is never sent twice."),
+        "provider",
+        _("Your provider sees this and decides. There is nothing for you to do."),
+    ),
     "arrival_unknown": Trouble(
         _("Needs attention"),
         _("It is unclear if the request arrived at the backup system. It is never sent twice."),
@@ -101,6 +113,12 @@ WARNINGS: Mapping[str, Trouble] = {
         _("It was stored, but which restore point came of it cannot be told."),
         "nobody",
         _("See the newest restore points of the virtual machine."),
+    ),
+    "removed_since": Trouble(
+        _("Removed since"),
+        _("It was stored, and the backup system has removed it already, so it cannot be restored."),
+        "provider",
+        _("Ask your provider how long backups are kept."),
     ),
     "stored_in_part": Trouble(
         _("Stored in part"),

@@ -14,6 +14,7 @@ from django.utils import timezone
 from tenants.models import Tenant
 from tenants.refusals import Invalid
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.models import Assignment, AssignmentSource, OwnershipChange
 
 _OWNERS = """
@@ -38,7 +39,11 @@ class Suggestion:
 
 
 def attribute() -> list[str]:
-    """Give every virtual machine to its owner, in the open wide scope; return the guids whose owner changed."""
+    """Give every virtual machine to its owner, in the open wide scope; return the guids whose owner changed.
+
+    One at a time: one that decided before another's assignment was committed must not write after it.
+    """
+    one_at_a_time()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -55,35 +60,47 @@ def attribute() -> list[str]:
         )
         moved = [guid for (guid,) in cursor.fetchall()]
     if moved:
-        attribute_history(moved)
+        attribute_backups(moved)
+        attribute_tasks(moved)
     return moved
 
 
-def attribute_history(vm_guids: Iterable[str]) -> None:
-    """Give backups and tasks that are nobody's yet to the owner of their time, in the open wide scope."""
+def attribute_backups(vm_guids: Iterable[str]) -> None:
+    """Give these machines' backups that are nobody's yet to the owner of their time, in the open wide scope."""
+    _attribute("vplus_bridge_backup", "coalesce(item.taken_at, item.finished_at, item.first_seen_at)", vm_guids)
+
+
+def attribute_tasks(vm_guids: Iterable[str]) -> None:
+    """Give these machines' tasks that are nobody's yet to the owner of their time, in the open wide scope."""
+    _attribute(
+        "vplus_bridge_task", "least(coalesce(item.started_at, item.first_seen_at), item.first_seen_at)", vm_guids
+    )
+
+
+def _attribute(table: str, moment: str, vm_guids: Iterable[str]) -> None:
     guids = list(vm_guids)
     if not guids:
         return
     with connection.cursor() as cursor:
-        for table, moment in (
-            ("vplus_bridge_backup", "coalesce(item.taken_at, item.first_seen_at)"),
-            ("vplus_bridge_task", "coalesce(item.started_at, item.window_start, item.first_seen_at)"),
-        ):
-            cursor.execute(
-                f"""
-                UPDATE {table} item SET tenant_id = coalesce(
-                    -- The first move between tenants after the item's time tells whose it was at that time.
+        cursor.execute(
+            f"""
+            WITH owned AS (
+                SELECT item.guid, coalesce(
+                    -- The first tenant that gave the machine up after the item's time had it at that time, or was the
+                    -- first to get it.
                     (SELECT change.from_tenant_id FROM vplus_bridge_ownershipchange change
                      WHERE change.virtual_machine_guid = item.virtual_machine_guid AND NOT change.handed_over
-                        AND change.from_tenant_id IS NOT NULL AND change.to_tenant_id IS NOT NULL AND change.at > {moment}
-                     ORDER BY change.at LIMIT 1),
-                    vm.tenant_id)
-                FROM vplus_bridge_virtualmachine vm
-                WHERE vm.guid = item.virtual_machine_guid AND item.tenant_id IS NULL AND vm.tenant_id IS NOT NULL
-                    AND item.virtual_machine_guid = ANY(%s)
-                """,  # noqa: S608  # names of our own tables
-                [guids],
+                        AND change.from_tenant_id IS NOT NULL AND change.at > {moment}
+                     ORDER BY change.at, change.id LIMIT 1),
+                    vm.tenant_id) AS owner
+                FROM {table} item JOIN vplus_bridge_virtualmachine vm ON vm.guid = item.virtual_machine_guid
+                WHERE item.tenant_id IS NULL AND item.virtual_machine_guid = ANY(%s)
             )
+            UPDATE {table} item SET tenant_id = owned.owner FROM owned
+            WHERE owned.guid = item.guid AND owned.owner IS NOT NULL
+            """,  # noqa: S608  # names of our own tables and columns
+            [guids],
+        )
 
 
 def would_show(vm_guids: Sequence[str]) -> Suggestion:
@@ -105,7 +122,8 @@ def assign(*, tenant_id: UUID, vm_guids: Sequence[str], by: str, hand_over: bool
     ``hand_over`` lets history go along where another tenant had them. Raises Invalid naming guids that the mirror does
     not know, and then assigns none.
     """
-    guids = list(dict.fromkeys(vm_guids))
+    # PostgreSQL takes no NUL, in a question or in the audit that keeps the refusal; no guid has one.
+    guids = list(dict.fromkeys(guid.replace("\0", "\N{REPLACEMENT CHARACTER}") for guid in vm_guids))
     known = set(VirtualMachine.objects.filter(guid__in=guids).values_list("guid", flat=True))
     if unknown := [guid for guid in guids if guid not in known]:
         raise Invalid({"virtual_machines": [f"{guid}: no such virtual machine in the inventory." for guid in unknown]})
@@ -142,16 +160,25 @@ def tenant_by_slug(slug: str) -> Tenant:
     return tenant
 
 
-def tenants_by_name() -> list[Tenant]:
-    """Return every tenant, in the open wide scope, for the provider's choice."""
-    return list(Tenant.objects.order_by("name", "slug"))
-
-
 def _hand_over(vm_guids: list[str], tenant_id: UUID) -> None:
+    """Give the whole history to a tenant: backups, tasks and operations with all that hangs on them."""
     OwnershipChange.objects.filter(virtual_machine_guid__in=vm_guids).update(handed_over=True)
+    of_machines = "virtual_machine_guid = ANY(%s)"
+    operations = f"SELECT id FROM vplus_bridge_operation WHERE {of_machines}"  # noqa: S608  # constants
+    steps = f"SELECT id FROM vplus_bridge_step WHERE operation_id IN ({operations})"  # noqa: S608  # constants
+    attempts = f"SELECT id FROM vplus_bridge_attempt WHERE step_id IN ({steps})"  # noqa: S608  # constants
     with connection.cursor() as cursor:
-        for table in ("vplus_bridge_backup", "vplus_bridge_task"):
+        for table, which in (
+            ("vplus_bridge_backup", of_machines),
+            ("vplus_bridge_task", of_machines),
+            # Operations are a room above this one, so their tables are only named. Each row points at one of its own
+            # tenant; that is checked at the end of the transaction.
+            ("vplus_bridge_operation", of_machines),
+            ("vplus_bridge_step", f"operation_id IN ({operations})"),
+            ("vplus_bridge_attempt", f"step_id IN ({steps})"),
+            ("vplus_bridge_chaintask", f"attempt_id IN ({attempts})"),
+        ):
             cursor.execute(
-                f"UPDATE {table} SET tenant_id = %s WHERE virtual_machine_guid = ANY(%s) AND tenant_id IS DISTINCT FROM %s",  # noqa: S608  # names of our own tables
+                f"UPDATE {table} SET tenant_id = %s WHERE {which} AND tenant_id IS DISTINCT FROM %s",  # noqa: S608  # names of our own tables
                 [tenant_id, vm_guids, tenant_id],
             )

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from django.db import connection
 
+from vplus_bridge.mirror.sole_writer import one_at_a_time
+
 
 class Reason(StrEnum):
     """Why the verdict is what it is; the faces have a sentence for each."""
@@ -31,6 +33,7 @@ def judge(vm_guids: Iterable[str] | None = None) -> None:
     chosen, values = "", []
     if vm_guids is not None:
         chosen, values = "WHERE guid = ANY(%s)", [list(vm_guids)]
+    one_at_a_time()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
