@@ -32,6 +32,12 @@ def ago(minutes: float) -> Any:
     return NOW - timedelta(minutes=minutes)
 
 
+@pytest.fixture(autouse=True)
+def patient(settings: Any) -> None:
+    """Half an hour until an end counts as overdue: the minutes of these rows never do, an hour always does."""
+    settings.VPLUS_SETTLE_ABSENT_SECONDS = 1800
+
+
 @pytest.fixture
 def row(cast: Cast) -> Operation:
     """An operation whose export was sent ten minutes ago and made the task export-1."""
