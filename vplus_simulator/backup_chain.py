@@ -9,6 +9,7 @@ from .work import Work, ms
 from .world import World
 
 USER = Origin("USER", "1", "portal")
+MINUTE = 60_000
 
 
 class _Phase(Work):
@@ -164,7 +165,7 @@ class Export(_Phase):
             priority=priority,
             window_start=start,
             window_end=end,
-            window_shown=start if settings.window_start == "exact" else now,
+            window_shown={"exact": start, "server_time": now, "minute": start - start % MINUTE}[settings.window_start],
             vm=vm.guid,
             vm_name=vm.name,
             backup=backup.guid,

@@ -16,6 +16,7 @@ from .seed import plant
 from .seed.plan import SeedPlan
 from .service import Counters
 from .settings import Settings, changed
+from .tls import CertificateKind
 from .world import JournalEntry, Outcome
 
 if TYPE_CHECKING:
@@ -376,6 +377,14 @@ class Control:
     def refuse_connections(self, seconds: float) -> None:
         """Be unreachable for some wall-clock seconds, the control API included."""
         self._server.refuse_connections(seconds)
+
+    def show_certificate(self, kind: CertificateKind) -> str:
+        """Show the simulator's own authority's certificate, or one like vPlus's; return the file that clients trust then.
+
+        It counts for new connections; a reset leaves it as it is.
+        """
+        self._server.show_certificate(kind)
+        return str(self._server.ca_path)
 
     def vm(self, guid: str) -> VirtualMachine:
         """Return one VM of the inventory."""

@@ -11,6 +11,7 @@ from .control import Control, TaskChoice
 from .faults import Fault, FaultPlan
 from .messages import Answer, Refusal, Request, bad_request, empty_answer, json_answer, whole_number
 from .seed.plan import SeedPlan
+from .tls import CertificateKind
 from .world import Outcome
 
 CONTROL_BASE = "/control"
@@ -55,6 +56,12 @@ class Release(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     task: str
     fail_reason: str | None = None
+
+
+class Shown(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which certificate the server shows."""
+
+    certificate: CertificateKind
 
 
 class Seconds(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -166,6 +173,10 @@ ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
     ("POST", "/outage"): (
         lambda c, r: c.refuse_connections(_read(r, Seconds).seconds),
         '`{"seconds"}`: refuses connections for a while, these included',
+    ),
+    ("POST", "/certificate"): (
+        lambda c, r: {"trust": c.show_certificate(_read(r, Shown).certificate)},
+        '`{"certificate": ca or vplus}`: shows it to new connections; vplus: self-signed, a common name only',
     ),
 }
 OBJECTS = "/objects/"

@@ -33,7 +33,7 @@ from .service import Service
 from .sessions import Sessions
 from .settings import Settings
 from .state_file import StateFile
-from .tls import certificate_files, own_certificate_files, server_context
+from .tls import CertificateKind, files_of, server_context
 from .wire import hang_up, send
 from .world import World
 
@@ -278,10 +278,8 @@ class SimulatorServer:
         self.control = Control(self)
         self._own_directory = TemporaryDirectory(prefix="vplus-simulator-") if self.options.tls_dir is None else None
         tls_dir = self.options.tls_dir or Path(self._own_directory.name if self._own_directory else "")
-        if self.options.certificate == "vplus":
-            self.ca_path, server_path = own_certificate_files(tls_dir)
-        else:
-            self.ca_path, server_path = certificate_files(tls_dir, self.options.tls_names)
+        self._tls_dir = tls_dir
+        self.ca_path, server_path = files_of(self.options.certificate, tls_dir, self.options.tls_names)
         self._context = server_context(server_path)
         self._listener: Listener | None = None
         self._listening = threading.Lock()
@@ -356,6 +354,14 @@ class SimulatorServer:
         thread = threading.Thread(target=self._be_away, args=(seconds,), name="simulator-outage", daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def show_certificate(self, kind: CertificateKind) -> None:
+        """Show clients another certificate from the next connection on; open connections keep the one they have seen."""
+        with self._listening:
+            self.ca_path, server_path = files_of(kind, self._tls_dir, self.options.tls_names)
+            self._context = server_context(server_path)
+            if self._listener is not None:
+                self._listener.context = self._context
 
     def _be_away(self, seconds: float) -> None:
         if self._stopping.wait(OUTAGE_BEGINS_AFTER_SECONDS):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from .faults import Fault, FaultPlan
 from .seed.plan import SeedPlan
 from .settings import Settings
+from .tls import CertificateKind
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ class ServerOptions:
     """A server whose clock is wrong by this much."""
     latency_seconds: float = 0.0
     """Added to every call, wall clock."""
-    certificate: Literal["ca", "vplus"] = "ca"
+    certificate: CertificateKind = "ca"
     """vplus: self-signed, for the common name localhost.localdomain only, as vPlus makes its own."""
     faults: tuple[Fault, ...] = ()
     """Armed from the start, and again after a reset."""

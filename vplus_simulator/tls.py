@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import trustme
 from cryptography import x509
@@ -17,6 +18,12 @@ from cryptography.x509.oid import NameOID
 
 NAMES = ("localhost", "127.0.0.1")
 OWN_NAME = "localhost.localdomain"
+CertificateKind = Literal["ca", "vplus"]
+
+
+def files_of(kind: CertificateKind, directory: Path, extra_names: Sequence[str] = ()) -> tuple[Path, Path]:
+    """Return the paths of what clients need for this kind of certificate, and of the server's key with its chain."""
+    return own_certificate_files(directory) if kind == "vplus" else certificate_files(directory, extra_names)
 
 
 def certificate_files(directory: Path, extra_names: Sequence[str] = ()) -> tuple[Path, Path]:

@@ -437,3 +437,29 @@ def test_a_certificate_like_vplus_makes_its_own(start: Start) -> None:
     ):
         assert encrypted.getpeercert(binary_form=True)
     assert vplus.server.options.password == PASSWORD
+
+
+def test_the_certificate_can_change_while_it_runs(start: Start) -> None:
+    vplus = start()
+    trusted = vplus.server.ca_path
+    answer = vplus.control("POST", "/certificate", {"certificate": "vplus"})
+    assert answer.json() == {"trust": str(vplus.server.ca_path)}
+    assert vplus.server.ca_path != trusted
+    assert vplus.get("/session").status_code == 204, "a connection that is open has seen the other one"
+    vplus.http.close()
+    with pytest.raises(requests.exceptions.SSLError):
+        vplus.get("/session")
+    vplus.server.control.show_certificate("ca")
+    assert vplus.get("/session").status_code == 204
+    assert vplus.control("POST", "/certificate", {"certificate": "none"}).status_code == 400
+
+
+@pytest.mark.parametrize("shown", ["exact", "server_time", "minute"])
+def test_a_window_start_may_come_back_changed(start: Start, shown: str) -> None:
+    vplus = start(window_start=shown)
+    now = vplus.server.clock.now()
+    wished = now - now % 60_000 + 60_000 + 3_456
+    vplus.export("vm-lab", windowStart=wished)
+    [task] = vplus.read("/tasks")
+    expected = {"exact": wished, "server_time": now, "minute": wished - 3_456}
+    assert task["windowStart"] == expected[shown]
