@@ -1,5 +1,6 @@
 """Reading tasks: what is asked, what is written, and that nothing runs backwards."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -60,6 +61,21 @@ def test_a_poll_costs_two_listings_and_one_question_for_each_task_that_ended(mir
     mirrored.simulator.control.clear_counters()
     poll(mirrored.client)
     assert asked(mirrored.simulator) == {"GET /tasks": 2}, "what has ended is not asked for again"
+
+
+def test_two_hundred_active_tasks_cost_no_more(database: None, start_simulator: StartSimulator) -> None:
+    """By the server's own counters: two listings in each cycle, and one question for each task that ended."""
+    bridge = Bridge(start_simulator(seed="scale", export_threads=40, store_threads=40))
+    control = bridge.simulator.control
+    export(bridge.simulator, *(f"vm-{number}" for number in range(1, 201)))
+    for states, ended in (({"QUEUED": 200}, 0), ({"QUEUED": 160, "RUNNING": 40}, 0), ({}, 40), ({}, 0)):
+        control.clear_counters()
+        bridge.poll()
+        assert asked(bridge.simulator) == {"GET /tasks": 2, **({"GET /tasks/{guid}": ended} if ended else {})}
+        assert states in ({}, Counter(task.state for task in tasks().values()))
+        control.step(5 if states == {"QUEUED": 200} else 30 if states else 0)
+    assert Counter(task.state for task in tasks().values())["FINISHED"] == 40
+    assert sum(task.live for task in tasks().values()) >= 160
 
 
 def test_more_than_fifty_that_left_are_read_by_the_whole_list(database: None, vplus: Teller) -> None:
