@@ -7,6 +7,7 @@ import calendar
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,13 +38,14 @@ def wire(carrier: Carrier) -> dict[str, Any]:
     }
 
 
-def named(day: date) -> tuple[str, str, set[str]]:
+@cache
+def named(day: date) -> tuple[str, str, frozenset[str]]:
     """Return weekday, month and occurrences of a date in vPlus's names."""
     days_in_month = calendar.monthrange(day.year, day.month)[1]
     occurrences = {NTH[(day.day - 1) // 7]} if day.day <= 28 else set()
     if day.day + 7 > days_in_month:
         occurrences.add("LAST_IN_MONTH")
-    return DAY_NAMES[day.weekday()], MONTH_NAMES[day.month], occurrences
+    return DAY_NAMES[day.weekday()], MONTH_NAMES[day.month], frozenset(occurrences)
 
 
 def days_between(first: date, last: date) -> Iterator[date]:
@@ -73,6 +75,21 @@ def vplus_fires(schedules: Iterable[dict[str, Any]], start: datetime, end: datet
                 fired.append(midnight + timedelta(milliseconds=at))
                 at += interval["frequency"]
     return sorted(instant for instant in fired if start <= instant < end)
+
+
+@cache
+def steady(zone: ZoneInfo, day: date) -> timedelta | None:
+    """Return the offset of a day on which the zone's clock does not change, and that has none of a change close by."""
+    midnight = datetime.combine(day, time(), tzinfo=zone)
+    offsets = {(midnight + timedelta(hours=hours)).utcoffset() for hours in (-3, 0, 24, 27)}
+    return offsets.pop() if len(offsets) == 1 else None
+
+
+def east_of_utc(zone: ZoneInfo, day: date, wall: datetime) -> timedelta:
+    """Return the offset that maps this wall time of the day, by fold=0."""
+    offset = steady(zone, day) or wall.replace(tzinfo=zone, fold=0).utcoffset()
+    assert offset is not None
+    return offset
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ def meant_runs(promise: Promise, start: datetime, end: datetime) -> list[Meant]:
         if weekday in days and (not months or month in months) and (not occurrences or which & occurrences):
             for after_midnight in times:
                 wall = datetime.combine(day, time()) + after_midnight
-                utc = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+                utc = (wall - east_of_utc(zone, day, wall)).replace(tzinfo=UTC)
                 if start <= utc < end:
                     found.setdefault(utc, Meant(wall, utc))
     return [found[utc] for utc in sorted(found)]

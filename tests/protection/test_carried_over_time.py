@@ -66,7 +66,7 @@ def check_exact(promise: Promise, start: datetime, end: datetime) -> list[Plan]:
     return timeline
 
 
-@settings(RELAXED, max_examples=300)
+@settings(RELAXED, max_examples=200)
 @given(timed_promises, starts)
 def test_a_time_is_kept_for_two_years_or_refused(promise: Promise, start: datetime) -> None:
     first = admit(promise, start)
@@ -104,7 +104,7 @@ def test_any_moment_of_the_rewrite_will_do(promise: Promise, start: datetime, la
     assert fired(timeline, end) == [run.utc for run in meant_runs(promise, start, end)]
 
 
-@settings(RELAXED, max_examples=150)
+@settings(RELAXED, max_examples=120)
 @given(repeated_promises, starts)
 def test_an_interval_is_kept_but_for_days_of_clock_changes_which_are_told(promise: Promise, start: datetime) -> None:
     first = admit(promise, start)
@@ -124,7 +124,7 @@ def test_an_interval_is_kept_but_for_days_of_clock_changes_which_are_told(promis
     assert missing == sorted((meant - done).elements())
     assert extra == sorted((done - meant).elements())
     event(f"{min(len(told), 3)} deviations")
-    changes = list(clock_changes(promise, start - timedelta(days=3), end + timedelta(days=3)))
+    changes = list(clock_changes(promise, start - timedelta(days=3), end + timedelta(days=3))) if told else []
     for instant in missing + extra:
         # The change itself lies on this UTC day, or its repeated hour, or the day it left out, reaches into it.
         k = bisect_left(changes, (instant + timedelta(days=1), timedelta()))
@@ -136,7 +136,7 @@ def clock_changes(promise: Promise, start: datetime, end: datetime) -> Iterator[
     """Give when the zone's offset changes, to the minute, and by how much."""
     zone = promise.tzinfo
     while start < end:
-        after = start + timedelta(hours=6)
+        after = start + timedelta(hours=18)
         by = start.astimezone(zone).utcoffset() - after.astimezone(zone).utcoffset()  # type: ignore[operator]  # a zone knows
         if by:
             low, high = start, after
@@ -148,7 +148,7 @@ def clock_changes(promise: Promise, start: datetime, end: datetime) -> Iterator[
         start = after
 
 
-@settings(RELAXED, max_examples=150)
+@settings(RELAXED, max_examples=100)
 @given(timed_promises | repeated_promises, starts)
 def test_promised_runs_are_those_of_the_wall_clock(promise: Promise, start: datetime) -> None:
     end = start + timedelta(days=400)

@@ -12,7 +12,7 @@ from tests.protection.oracle import vplus_fires, wire
 from tests.protection.promises import MON, SUN, TUE, at, every, rules, starts
 from vplus_bridge.protection.carriers import Carrier, Interval, differences, firings
 from vplus_bridge.protection.date_cover import cover
-from vplus_bridge.protection.rewriting import Plan, plan_carriers, quiet_moment
+from vplus_bridge.protection.rewriting import Plan, Reason, plan_carriers, quiet_moment, runs_off
 from vplus_bridge.protection.schedule_words import told
 from vplus_bridge.protection.wall_time import BackupType, ExecutionType
 
@@ -96,6 +96,25 @@ def test_a_late_rewrite_says_which_run_was_off_and_by_how_much() -> None:
     monday = datetime(2026, 8, 3, 0, 30, tzinfo=UTC)
     assert differences(promise, (), monday - timedelta(hours=1), monday) == ()
     assert len(differences(promise, (), monday, monday + timedelta(hours=1))) == 1
+
+
+def test_a_plan_is_late_after_its_last_moment_and_then_names_each_run_that_was_off() -> None:
+    promise = at("02:30", "Europe/Berlin")
+    plan = plan_carriers(promise, START)
+    assert isinstance(plan, Plan)
+    assert plan.reason is Reason.CLOCK_CHANGE
+    assert plan.rewrite_by == datetime(2026, 10, 26, 0, 28, tzinfo=UTC)
+    assert not plan.is_late(plan.rewrite_by)
+    assert runs_off(promise, plan, plan.rewrite_by) == ()
+    after = plan.rewrite_by + timedelta(days=2)
+    assert plan.is_late(after)
+    assert [told(off, promise) for off in runs_off(promise, plan, after)] == [
+        "The run of Mon 26 Oct 2026 02:30 is 60 minutes early.",
+        "The run of Tue 27 Oct 2026 02:30 is 60 minutes early.",
+    ]
+    paused = plan_carriers(replace(promise, active=False), START)
+    assert isinstance(paused, Plan)
+    assert runs_off(promise, paused, after) == ()
 
 
 def test_carriers_are_written_outside_windows_and_away_from_runs() -> None:

@@ -18,6 +18,10 @@ LONGEST_RANGE = 330
 """Days: less than the shortest eleven months, so that no month of the year comes twice in a range."""
 ALL_OCCURRENCES = (1 << len(Occurrence)) - 1
 LAST = 1 << (Occurrence.LAST - 1)
+NEAR = 2
+"""How many products too many the widest-first choice may find for a search to be worth its time: it saves one, rarely two."""
+WIDTH = 3
+"""How many ways to select one date the search follows."""
 PLENTY = 40
 """Partial sets looked at before the search for fewer products gives up."""
 
@@ -77,10 +81,10 @@ def cover(wanted: Callable[[int], bool], first: int, last: int, *, limit: int) -
         raise ValueError(f"{last - first + 1} days: a month would come twice")
     columns = _columns(wanted, first, last)
     left = {(m, w): column.wanted for m, row in columns.items() for w, column in enumerate(row) if column.wanted}
-    found = _greedy(columns, left)
-    if len(found) > limit:
-        found = _search(columns, left, limit) or found
-    return found if len(found) <= limit else None
+    found = _greedy(columns, left, limit + NEAR)
+    if found is not None and len(found) > limit:
+        return _search(columns, left, limit)
+    return found
 
 
 def _columns(wanted: Callable[[int], bool], first: int, last: int) -> Columns:
@@ -107,14 +111,19 @@ def _candidates(columns: Columns, left: Left) -> list[Candidate]:
     """Return the widest products that select only dates still left; weekdays are intersections of what months allow."""
     found: list[Candidate] = []
     tables = {
-        month: [_gains(c.exists, c.inside, left.get((month, weekday), 0)) for weekday, c in enumerate(row)]
+        month: list(
+            zip(
+                *(_gains(c.exists, c.inside, left.get((month, weekday), 0)) for weekday, c in enumerate(row)),
+                strict=True,
+            )
+        )
         for month, row in columns.items()
     }
     for occurrences in range(1, ALL_OCCURRENCES + 1):
-        gains: dict[Month, list[int]] = {}
+        gains: dict[Month, tuple[int, ...]] = {}
         allowed: dict[Month, int] = {}
-        for month, row in tables.items():
-            counts = [table[occurrences] for table in row]
+        for month, table in tables.items():
+            counts = table[occurrences]
             if max(counts) > 0:
                 gains[month] = counts
                 allowed[month] = sum(1 << weekday for weekday, count in enumerate(counts) if count >= 0)
@@ -158,10 +167,12 @@ def _product(candidate: Candidate) -> Product:
     )
 
 
-def _greedy(columns: Columns, left: Left) -> list[Product]:
-    """Take the widest product until nothing is left; an atom always fits, so this ends."""
-    found = []
+def _greedy(columns: Columns, left: Left, limit: int) -> list[Product] | None:
+    """Take the widest product until nothing is left; an atom always fits, so this ends. None where it takes too many."""
+    found: list[Product] = []
     while left:
+        if len(found) == limit:
+            return None
         best = max(_candidates(columns, left), key=_worth)
         found.append(_product(best))
         left = _take(columns, left, best)
@@ -190,9 +201,8 @@ def _search(columns: Columns, left: Left, limit: int) -> list[Product] | None:
                     chosen = columns[month][weekday].chosen(occurrences)
                     for bit in (1 << n for n in range(len(Occurrence)) if chosen >> n & 1):
                         ways.setdefault((month, weekday, bit), []).append(candidate)
-        for candidate in sorted(min(ways.values(), key=lambda some: max(c[0] for c in some)), key=_worth, reverse=True)[
-            :3
-        ]:
+        hardest = min(ways.values(), key=lambda some: max(c[0] for c in some))
+        for candidate in sorted(hardest, key=_worth, reverse=True)[:WIDTH]:
             rest = deeper(_take(columns, left, candidate), room - 1)
             if rest is not None:
                 return [_product(candidate), *rest]
