@@ -38,7 +38,9 @@ STEADY: dict[str, Any] = {
     "session_idle_seconds": 10.0**7,
     "inventory_sync_seconds": 0.0,
     "daily_cleanup": False,
+    "schedules_fire": False,
 }
+"""Nothing happens by itself at some hour of the day; a test about schedules lets them fire."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

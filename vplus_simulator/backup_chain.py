@@ -137,8 +137,7 @@ class Export(_Phase):
         start = now if window_start is None else window_start
         end = start + ms(settings.export_window_seconds) if window_end is None else window_end
         if destination is None:
-            chosen = self.world.default_destination(vm)
-            destination = chosen.guid if chosen else None
+            destination = self.world.default_destination(vm)
         if rule is None and vm.policy:
             rule = next((own.guid for own in self.world.rules_of(vm.policy)), None)
         backup = self.world.add_backup(

@@ -8,6 +8,7 @@ import msgspec
 
 from . import inventory
 from .clock import SteppedClock
+from .control_protection import ProtectionControl
 from .entities import BACKUP_STATUSES, ENDED, TASK_STATES, PlatformVm, SeedTenant, Storage, Task, VirtualMachine
 from .fault_drawing import FaultEntry
 from .faults import Fault, FaultPlan
@@ -69,6 +70,8 @@ class Control:
     def __init__(self, server: SimulatorServer) -> None:
         self._server = server
         self._world = server.world
+        self.protection = ProtectionControl(server)
+        """Policies, rules and schedules as somebody in vPlus itself changes them."""
 
     # The whole.
 

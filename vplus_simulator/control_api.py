@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .control import Control, TaskChoice
+from .control_protection import FIRINGS_SHOWN
 from .faults import Fault, FaultPlan
 from .messages import Answer, Refusal, Request, bad_request, empty_answer, json_answer, whole_number
 from .seed.plan import SeedPlan
@@ -70,6 +71,28 @@ class Seconds(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seconds: float
 
 
+class Made(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A policy, a rule or a schedule to make, by the members of `entities`."""
+
+    kind: str
+    members: dict[str, Any]
+
+
+class Changed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to change on a policy, a rule or a schedule."""
+
+    kind: str
+    guid: str
+    members: dict[str, Any]
+
+
+class Removed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A policy, a rule or a schedule to remove."""
+
+    kind: str
+    guid: str
+
+
 def _read(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(request.body or b"{}", type=kind)
@@ -123,6 +146,26 @@ def _fault_journal(control: Control, request: Request) -> Any:
     return control.fault_journal(whole_number(request.one("after") or 0, "after"))
 
 
+def _make(control: Control, request: Request) -> Any:
+    made = _read(request, Made)
+    return control.protection.add(made.kind, **made.members)
+
+
+def _alter(control: Control, request: Request) -> Any:
+    changed = _read(request, Changed)
+    return control.protection.change(changed.kind, changed.guid, **changed.members)
+
+
+def _remove(control: Control, request: Request) -> None:
+    removed = _read(request, Removed)
+    control.protection.remove(removed.kind, removed.guid)
+
+
+def _firings(control: Control, request: Request) -> Any:
+    wanted = whole_number(request.one("count") or FIRINGS_SHOWN, "count")
+    return control.protection.firings(request.one("schedule") or "", wanted)
+
+
 ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
     ("GET", "/state"): (lambda c, r: c.summary(), "the world in numbers"),
     ("POST", "/reset"): (
@@ -145,6 +188,14 @@ ENDPOINTS: dict[tuple[str, str], tuple[Handler, str]] = {
     ("POST", "/platform/remove"): (lambda c, r: c.remove_vm(_read(r, Named).vm), '`{"vm"}`: a VM disappears'),
     ("POST", "/platform/change"): (_change, '`{"vm","name","project"}`: renames or moves a VM'),
     ("POST", "/platform/storage"): (_fill, '`{"storage","free"}`: so many bytes are really free; seen after a sync'),
+    ("POST", "/protection/add"): (
+        _make,
+        '`{"kind": policies, rules or schedules, "members"}`: somebody in vPlus makes one; members as in entities.py, '
+        "`vms` of a policy, `rules` of a schedule",
+    ),
+    ("POST", "/protection/change"): (_alter, '`{"kind","guid","members"}`: somebody in vPlus changes one'),
+    ("POST", "/protection/remove"): (_remove, '`{"kind","guid"}`: somebody in vPlus removes one'),
+    ("GET", "/firings"): (_firings, "`schedule`, `count`: the next instants at which it is due, active or not"),
     ("POST", "/sync"): (lambda c, r: c.sync(), "brings the inventory up to date now"),
     ("POST", "/cleanup"): (lambda c, r: {"removed": c.clean_up()}, "runs the daily cleanup now"),
     ("GET", "/outcomes"): (lambda c, r: c.outcomes(), "open orders"),

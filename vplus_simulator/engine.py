@@ -1,8 +1,8 @@
 """What happens as time passes: tasks wait, run and end (vplus-api.md 3.1, 3.5, 3.7); inventory and retention follow.
 
 Time is an input. `advance(now)` plays every event up to `now` at its own instant and in order, so that an hour in one
-step, an hour in many, and an hour while the process was down all end in the same world. What a task of a type does is
-told by its `work.Work`.
+step, an hour in many, and an hour while the process was down all end in the same world; only schedules do not fire
+while the process is down (`firing`). What a task of a type does is told by its `work.Work`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from . import inventory, retention
 from .backup_chain import Export, Store
 from .entities import ENDED, LIVE, Origin, Task
+from .firing import Firing
 from .node import Node
 from .restore_chain import Import, Restore
 from .settings import Settings
@@ -51,6 +52,7 @@ class Engine:
         }
         for work in self.work.values():
             self._handlers |= work.events()
+        self.firing = Firing(self)
         self.resume(now)
 
     def on(self, kind: str, handler: Callable[[str, int], None]) -> None:
@@ -63,6 +65,7 @@ class Engine:
         """Read from the world what is still to happen; used at start and after the world was replaced."""
         self._events: list[tuple[int, int, str, str]] = []
         self._count = 0
+        self._until = now
         self._node = Node()
         for task in self.world.tasks.values():
             if task.state == "QUEUED":
@@ -79,6 +82,7 @@ class Engine:
                 self.work[task.type].resumed(task)
         for call in self.world.late.values():
             self.plan(call.at, "late", str(call.number))
+        self.firing.resume(now)
         self._plan_sync(now)
         self._plan_cleanup(now)
 
@@ -95,6 +99,7 @@ class Engine:
 
     def advance(self, now: int) -> None:
         """Play everything that is due up to and including `now`."""
+        self._until = now
         while self._events and self._events[0][0] <= now:
             at, _, kind, key = heapq.heappop(self._events)
             self._handlers[kind](key, at)
@@ -278,9 +283,12 @@ class Engine:
             self.plan(max(now, last + ms(self.settings.inventory_sync_seconds)), "sync", "")
 
     def _sync_due(self, key: str, at: int) -> None:
+        """Synchronize; where nothing else happens for long, the syncs that would find nothing are left out."""
         del key
         inventory.synchronize(self.world, at)
-        self._plan_sync(at)
+        every = ms(self.settings.inventory_sync_seconds)
+        quiet_until = min(self._events[0][0], self._until) if self._events else self._until
+        self.plan(at + every * max(1, (quiet_until - at - 1) // every), "sync", "")
 
     def _plan_cleanup(self, now: int) -> None:
         if self.settings.daily_cleanup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 LIVE = ("QUEUED", "RUNNING")
@@ -25,6 +27,24 @@ TASK_TYPES = (
 BACKUP_STATUSES = ("QUEUED", "INPROGRESS", "SUCCESS", "PARTIAL_SUCCESS", "FAILED", "SUCCESS_REMOVED")
 BACKUP_TYPES = ("FULL", "INCREMENTAL", "SYNCHRONIZATION", "SYNTHETIC")
 DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+OCCURRENCES = ("FIRST_IN_MONTH", "SECOND_IN_MONTH", "THIRD_IN_MONTH", "FOURTH_IN_MONTH", "LAST_IN_MONTH")
+MONTHS = (
+    "JANUARY",
+    "FEBRUARY",
+    "MARCH",
+    "APRIL",
+    "MAY",
+    "JUNE",
+    "JULY",
+    "AUGUST",
+    "SEPTEMBER",
+    "OCTOBER",
+    "NOVEMBER",
+    "DECEMBER",
+)
+SCHEDULE_TYPES = ("VM_BACKUP", "APP_BACKUP", "SNAPSHOT")
+AUTO_ASSIGN_MODES = ("DISABLED", "ASSIGN_ONLY", "ASSIGN_AND_REMOVE")
+ROLES = ("PRIMARY", "SECONDARY", "ARCHIVE")
 
 
 class Project(msgspec.Struct):
@@ -121,6 +141,17 @@ class Schedule(msgspec.Struct, kw_only=True):
     last_run: int | None = None
 
 
+class RuleDestination(msgspec.Struct, kw_only=True):
+    """What a rule says about one of its destinations in the current dialect's form (vplus-api.md 2.8)."""
+
+    role: str = "PRIMARY"
+    active: bool = True
+    """One that is not active gets no backups."""
+    lock_days: int = 0
+    retention: dict[str, Any] | None = None
+    """`backupRetentionSettings` as it was written; None: only the rule's `keep_fulls` counts."""
+
+
 class Rule(msgspec.Struct, kw_only=True):
     """A policy's rule; the one place that links a policy, its schedules and its destinations."""
 
@@ -129,9 +160,15 @@ class Rule(msgspec.Struct, kw_only=True):
     policy: str
     schedules: list[str] = msgspec.field(default_factory=list)
     destinations: list[str] = msgspec.field(default_factory=list)
+    details: dict[str, RuleDestination] = msgspec.field(default_factory=dict)
+    """By the guid of a destination; one that is not here is an active PRIMARY."""
     keep_fulls: int = 4
     """How many full backups stay restorable, each with the incrementals that build on it."""
     active: bool = True
+
+    def active_destinations(self) -> list[str]:
+        """Return where backups of this rule may go, in order."""
+        return [guid for guid in self.destinations if guid not in self.details or self.details[guid].active]
 
 
 class Policy(msgspec.Struct, kw_only=True):
@@ -142,7 +179,10 @@ class Policy(msgspec.Struct, kw_only=True):
     priority: int = 50
     active: bool = True
     auto_remove_non_present: bool = False
+    auto_assign_mode: str = "DISABLED"
     tenant_id: str | None = None
+    others: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Members of the current dialect as they were written; they are kept and shown, and do nothing here."""
 
 
 class PlatformVm(msgspec.Struct, kw_only=True):

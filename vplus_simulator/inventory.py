@@ -30,9 +30,9 @@ def synchronize(world: World, at: int) -> Changes:
             vm.present = False
             world.touch_vm(vm, listed=True)
             changes.vanished.append(vm.guid)
-            policy = world.policies.get(vm.policy or "")
-            if policy is not None and policy.auto_remove_non_present:
-                world.assign_policy(vm, None)
+        policy = world.policies.get(vm.policy or "")
+        if not vm.present and policy is not None and policy.auto_remove_non_present:
+            world.assign_policy(vm, None)
     for storage in world.storages.values():
         if storage.really_used is not None:
             storage.used, storage.really_used = storage.really_used, None

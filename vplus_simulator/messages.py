@@ -12,6 +12,8 @@ import msgspec
 NOT_GIVEN = frozenset({"", "null", "undefined"})
 """Query values that real clients send for "nothing" (vplus-api.md 7, point 3)."""
 JSON = "application/json"
+LONGEST_NAME = 255
+"""Characters of the name of a policy, a rule or a schedule."""
 
 
 class Refusal(Exception):
@@ -168,3 +170,40 @@ def reference_guids(value: Any, name: str) -> list[str]:
     if None in guids:
         raise bad_request(f"{name} must be a list of objects with a guid")
     return [guid for guid in guids if guid is not None]
+
+
+def optional_references(value: Any, name: str) -> list[str]:
+    """Read a list of NameAndGuid that may be absent, null or empty; each guid once, in order."""
+    return [] if value in (None, "") else list(dict.fromkeys(reference_guids(value, name)))
+
+
+def enum_names(value: Any, name: str, allowed: Sequence[str]) -> list[str]:
+    """Read a list of enums, each in any form, that may be absent, null or empty; each once, in their own order."""
+    if value in (None, ""):
+        return []
+    if not isinstance(value, list):
+        raise bad_request(f"{name} must be a list")
+    wanted = {enum_name(item, name, allowed) for item in value}
+    return [item for item in allowed if item in wanted]
+
+
+def flag(body: dict[str, Any], name: str, *, default: bool) -> bool:
+    """Read a boolean that may come as a word; absent, null and "" are `default`."""
+    value = body.get(name)
+    if value in (None, ""):
+        return default
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise bad_request(f"{name} must be true or false")
+    return value
+
+
+def required_name(body: dict[str, Any]) -> str:
+    """Read `name`: 1 to 255 characters."""
+    name = body.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise bad_request("name must not be empty")
+    if len(name) > LONGEST_NAME:
+        raise bad_request(f"name must not be longer than {LONGEST_NAME} characters")
+    return name

@@ -176,7 +176,7 @@ class Service:
                 number=request.journal,
                 at=call.now,
                 call=f"{route.method} {route.template}",
-                guid=request.parts.get("guid"),
+                guid=request.parts.get("guid") or call.made,
                 asked=msgspec.json.decode(request.body) if request.body else None,
                 tasks=call.tasks,
                 backups=call.backups,

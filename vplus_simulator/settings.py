@@ -47,6 +47,23 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cancel: Literal["accepted", "missing"] = "accepted"
     """Whether this server can cancel tasks: "missing" answers 405 to PUT state and to DELETE of a running task."""
 
+    # Policies, rules and schedules (vplus-api.md 2.7, 2.8, 4.7, 4.11).
+    duplicate_name: Literal[409, 400, 500] = 409
+    """What a policy or a schedule with a name that somebody has is answered."""
+    policy_rules: Literal["separate", "required"] = "separate"
+    """separate: a policy comes first, its rule by a call of its own (guide), and `rules` of a policy's body are not
+    looked at. required: a policy without rules in its body is refused, and a PUT replaces them too (current)."""
+    second_rule: Literal["accepted", "refused"] = "accepted"
+    """Whether a policy can have more than one rule (vplus-api.md 4.6)."""
+    put_without_tenant: Literal["keeps", "clears"] = "keeps"
+    """What a PUT without a tenant does to the label of a policy or a schedule (vplus-api.md 7.1)."""
+    prefix_names: bool = False
+    """Whether names of labelled objects come back as `uuid_<project>_<name>` (vplus-api.md 1.9)."""
+    created_object: Literal["body", "empty"] = "body"
+    """Whether creating a policy, a rule or a schedule answers 201 with the record, or with nothing."""
+    schedule_in_use: Literal["removed", "refused"] = "removed"
+    """Whether a schedule that a rule uses can be deleted; refused is 409."""
+
     # Sessions.
     session_idle_seconds: float = 1800
     second_cookie: bool = False
@@ -88,6 +105,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     store_failure_rate: float = 0.0
 
     # What happens by itself.
+    schedules_fire: bool = True
+    """Whether schedules fire; what is due while they do not is missed for good (vplus-api.md 3.9)."""
     inventory_sync_seconds: float = 60.0
     """0 switches the periodic sync off; the control API can always force one."""
     task_retention_seconds: float = 172_800.0

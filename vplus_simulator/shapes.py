@@ -24,6 +24,7 @@ from .entities import (
     Project,
     RestoreJob,
     Rule,
+    RuleDestination,
     Schedule,
     Storage,
     Task,
@@ -35,6 +36,19 @@ from .world import World
 Record = dict[str, Any]
 ORDER: dict[Richness, int] = {"poorest": 0, "plain": 1, "generous": 2}
 DAY = 86_400_000
+
+OTHER_POLICY_MEMBERS = (
+    "backupRetryCount",
+    "failRemainingBackupTasksExportThreshold",
+    "failRemainingBackupTasksStoreThreshold",
+    "dailyReportEnabled",
+    "mailingList",
+    "projects",
+    "visibleForAllProjects",
+    "disableCleanOldBackups",
+    "quiesceBeforeSnapshot",
+)
+"""What the current dialect also keeps with a policy (vplus-api.md 2.8)."""
 
 DESCRIPTIONS = {
     "CANCELLED": "Canceled",
@@ -56,6 +70,12 @@ def enum(name: str) -> Record:
 def reference(guid: str, name: str) -> Record:
     """Return a NameAndGuid."""
     return {"guid": guid, "name": name}
+
+
+def name_prefix(world: World, item: Policy | Rule | Schedule) -> str:
+    """Return what a server that names projects puts before a name; nothing where there is no label."""
+    labelled = world.policies.get(item.policy) if isinstance(item, Rule) else item
+    return "" if labelled is None or labelled.tenant_id is None else f"uuid_{labelled.tenant_id}_"
 
 
 class Member(NamedTuple):
@@ -103,7 +123,14 @@ class Painter:
     def refer(self, objects: dict[str, Any], guid: str | None) -> Record | None:
         """Return the reference to an object, or None where it is gone."""
         item = objects.get(guid or "")
-        return None if item is None else reference(item.guid, item.name)
+        return None if item is None else reference(item.guid, self.name(item))
+
+    def name(self, item: Any) -> str:
+        """Return the name that an object is shown by: with its project before it where the server does that (1.9)."""
+        name: str = item.name
+        if self.settings.prefix_names and isinstance(item, Policy | Rule | Schedule):
+            return name_prefix(self.world, item) + name
+        return name
 
     def entity(self, guid: str | None, name: str | None) -> Record | None:
         """Return the reference to a VM, with its type where the server is generous."""
@@ -203,7 +230,7 @@ def _interval(painter: Painter, schedule: Schedule) -> Record | None:
 
 def _policies_of(painter: Painter, schedule: Schedule) -> list[Record]:
     policies = [painter.world.policies[rule.policy] for rule in painter.world.rules_with(schedule.guid)]
-    return [reference(policy.guid, policy.name) for policy in policies]
+    return [reference(policy.guid, painter.name(policy)) for policy in policies]
 
 
 def _policy_vms(painter: Painter, policy: Policy) -> list[Record]:
@@ -215,28 +242,35 @@ def _policy_vms(painter: Painter, policy: Policy) -> list[Record]:
 
 def _rule_destinations(painter: Painter, rule: Rule) -> list[Record]:
     found = [painter.world.destinations[guid] for guid in rule.destinations if guid in painter.world.destinations]
-    return [
-        {
-            "guid": f"{rule.guid}-{destination.guid}",
-            "backupDestination": reference(destination.guid, destination.name),
-            "roleType": enum("PRIMARY"),
-            "active": True,
-            "daysToKeepRetentionLock": 0,
-            "backupRetentionSettings": {
-                "retentionKeepLastNFull": rule.keep_fulls,
-                "retentionKeepFullNewerThan": 0,
-                "retentionKeepLastNIncremental": 0,
-                "retentionKeepIncrementalNewerThan": 0,
-                "keepLastBackupWhenSourceStillExists": False,
-            },
-        }
-        for destination in found
-    ]
+    return [_rule_destination(painter, rule, destination) for destination in found]
+
+
+def _rule_destination(painter: Painter, rule: Rule, destination: Destination) -> Record:
+    told = rule.details.get(destination.guid) or RuleDestination()
+    return {
+        "guid": f"{rule.guid}-{destination.guid}",
+        "backupDestination": reference(destination.guid, painter.name(destination)),
+        "roleType": enum(told.role),
+        "active": told.active,
+        "daysToKeepRetentionLock": told.lock_days,
+        "backupRetentionSettings": {
+            "retentionKeepLastNFull": rule.keep_fulls,
+            "retentionKeepFullNewerThan": 0,
+            "retentionKeepLastNIncremental": 0,
+            "retentionKeepIncrementalNewerThan": 0,
+            "keepLastBackupWhenSourceStillExists": False,
+            **(told.retention or {}),
+        },
+    }
+
+
+def _other(name: str) -> Callable[[Painter, Policy], Any]:
+    return lambda painter, policy: policy.others.get(name)
 
 
 def _rule_schedules(painter: Painter, rule: Rule) -> list[Record]:
     found = [painter.world.schedules[guid] for guid in rule.schedules if guid in painter.world.schedules]
-    return [reference(schedule.guid, schedule.name) for schedule in found]
+    return [reference(schedule.guid, painter.name(schedule)) for schedule in found]
 
 
 def _average_size(painter: Painter, policy: Policy) -> int:
@@ -332,13 +366,13 @@ BACKUP = (
 
 SCHEDULE = (
     Member("guid", "poorest", lambda p, s: s.guid),
-    Member("name", "poorest", lambda p, s: s.name),
+    Member("name", "poorest", lambda p, s: p.name(s)),
     Member("active", "poorest", lambda p, s: s.active),
     Member("type", "poorest", lambda p, s: enum(s.type)),
     Member("executionType", "poorest", lambda p, s: enum(s.execution_type)),
     Member("backupType", "poorest", lambda p, s: enum(s.backup_type)),
     Member("daysOfWeek", "poorest", lambda p, s: _set(s.days)),
-    Member("rules", "poorest", lambda p, s: [reference(r.guid, r.name) for r in p.world.rules_with(s.guid)]),
+    Member("rules", "poorest", lambda p, s: [reference(r.guid, p.name(r)) for r in p.world.rules_with(s.guid)]),
     Member("hour", "poorest", lambda p, s: s.hour),
     Member("startWindowLength", "poorest", lambda p, s: s.start_window),
     Member("months", "poorest", lambda p, s: _set(s.months)),
@@ -351,22 +385,23 @@ SCHEDULE = (
 
 POLICY = (
     Member("guid", "poorest", lambda p, x: x.guid),
-    Member("name", "poorest", lambda p, x: x.name),
+    Member("name", "poorest", lambda p, x: p.name(x)),
     Member("rules", "poorest", lambda p, x: [p.record("rule", rule) for rule in p.world.rules_of(x.guid)]),
     Member("vms", "poorest", _policy_vms, detail=True),
     Member("active", "generous", lambda p, x: x.active),
     Member("priority", "generous", lambda p, x: x.priority),
     Member("vmCount", "generous", lambda p, x: len(p.world.members_of.get(x.guid, {}))),
     Member("averageBackupSize", "generous", _average_size),
-    Member("autoAssignMode", "generous", lambda p, x: enum("DISABLED")),
-    Member("autoAssignSettings", "generous", lambda p, x: {"mode": enum("DISABLED")}, detail=True),
+    Member("autoAssignMode", "generous", lambda p, x: enum(x.auto_assign_mode)),
+    Member("autoAssignSettings", "generous", lambda p, x: {"mode": enum(x.auto_assign_mode)}, detail=True),
     Member("autoRemoveNonPresent", "generous", lambda p, x: x.auto_remove_non_present, detail=True),
     Member("tenantId", "generous", lambda p, x: x.tenant_id),
+    *(Member(name, "generous", _other(name), detail=True) for name in OTHER_POLICY_MEMBERS),
 )
 
 RULE = (
     Member("guid", "poorest", lambda p, r: r.guid),
-    Member("name", "poorest", lambda p, r: r.name),
+    Member("name", "poorest", lambda p, r: p.name(r)),
     Member("policy", "generous", lambda p, r: p.refer(p.world.policies, r.policy)),
     Member("schedules", "generous", _rule_schedules),
     Member("ruleBackupDestinations", "generous", _rule_destinations),

@@ -45,6 +45,7 @@ class JournalEntry(msgspec.Struct, kw_only=True):
     at: int
     call: str
     guid: str | None
+    """Of the object in the path, or of the one that the call made."""
     asked: Any
     tasks: list[str]
     backups: list[str]
@@ -269,14 +270,20 @@ class World:
         """Return whether backups of `vm` may go to `destination` (2.9)."""
         return destination.projects is None or vm.project in destination.projects
 
-    def default_destination(self, vm: VirtualMachine) -> Destination | None:
-        """Return where a backup goes when nobody says: the rule's destination, else the default one (4.10)."""
-        if vm.policy is not None:
-            for rule in self.rules_of(vm.policy):
-                for guid in rule.destinations:
-                    if guid in self.destinations:
-                        return self.destinations[guid]
-        return next((d for d in self.destinations.values() if d.default and self.usable(d, vm)), None)
+    def default_destination(self, vm: VirtualMachine) -> str | None:
+        """Return where a backup goes when nobody says: the first destination of the policy's rules, else the default."""
+        for rule in self.rules_of(vm.policy) if vm.policy is not None else ():
+            if rule.active_destinations():
+                return rule.active_destinations()[0]
+        return self._destination_for_all(vm)
+
+    def destination_of(self, rule: Rule, vm: VirtualMachine) -> str | None:
+        """Return where backups of a rule go: its own destination, else the default one, else nowhere (4.10)."""
+        own = rule.active_destinations()
+        return own[0] if own else self._destination_for_all(vm)
+
+    def _destination_for_all(self, vm: VirtualMachine) -> str | None:
+        return next((d.guid for d in self.destinations.values() if d.default and self.usable(d, vm)), None)
 
     def take_outcome(self, task: Task) -> Outcome | None:
         """Return and forget what a test ordered for this task, if anything."""

@@ -594,7 +594,7 @@ def test_windows_are_told_by_vpluss_own_clock(
     """A server whose clock is two hours off: without the offset the window would be over, or far ahead."""
     server = SimulatorServer(
         ServerOptions(
-            settings=Settings(pickup_seconds=0.1, inventory_sync_seconds=0, daily_cleanup=False),
+            settings=Settings(pickup_seconds=0.1, inventory_sync_seconds=0, daily_cleanup=False, schedules_fire=False),
             tls_dir=tls_dir,
             password=VPLUS_PASSWORD,
             clock_offset_seconds=offset,

@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     "store_seconds": (0.9, 0.9),
     "inventory_sync_seconds": 1.0,
     "daily_cleanup": False,
+    "schedules_fire": False,
 }
 
 

@@ -196,7 +196,7 @@ def test_another_seed_can_be_planted(vplus: Vplus) -> None:
 def test_bodies_that_are_not_json_are_refused(vplus: Vplus) -> None:
     for method, path in ENDPOINTS:
         if method == "POST" and re.fullmatch(
-            r"/(seed|step|settings|platform/\w+|outcomes|tasks/release|faults|outage)", path
+            r"/(seed|step|settings|platform/\w+|protection/\w+|outcomes|tasks/release|faults|outage)", path
         ):
             answer = vplus.http.post(vplus.server.control_url + path, data=b"[", timeout=10)
             assert answer.status_code == 400, path

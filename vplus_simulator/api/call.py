@@ -27,6 +27,8 @@ class Call:
     tasks: list[str] = field(default_factory=list)
     """Guids of tasks that this call made or changed, for the journal."""
     backups: list[str] = field(default_factory=list)
+    made: str | None = None
+    """Guid of the policy, rule or schedule that this call made, for the journal."""
 
 
 Handler = Callable[[Call], Answer]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import backups, infrastructure, policies, restore, sessions, tasks, virtual_machines
+from . import backups, infrastructure, policies, restore, rules, schedules, sessions, tasks, virtual_machines
 from .call import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -13,6 +13,8 @@ ROUTES: tuple[Route, ...] = (
     *restore.ROUTES,
     *infrastructure.ROUTES,
     *policies.ROUTES,
+    *rules.ROUTES,
+    *schedules.ROUTES,
 )
 
 

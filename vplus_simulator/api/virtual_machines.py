@@ -1,4 +1,4 @@
-"""Virtual machines, for reading (vplus-api.md 2.1)."""
+"""Virtual machines, and which policy one has (vplus-api.md 2.1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..entities import VirtualMachine
 from ..listing import answer_list, has_text, matches_text, vms_in_order
-from ..messages import Answer, json_answer, not_found
+from ..messages import Answer, bad_request, empty_answer, json_answer, not_found, reference_guid
 from .call import Call, Route
 from .tenant_filter import wanted_project
 
@@ -44,6 +44,21 @@ def one(call: Call) -> Answer:
     return json_answer(call.painter.record("vm", vm, detail=True))
 
 
+def settings(call: Call) -> Answer:
+    """Take a VM's settings, of which only its policy counts here; one that is not named is taken away (2.1)."""
+    guid = call.request.parts["guid"]
+    vm = call.world.vms.get(guid)
+    if vm is None:
+        raise not_found("Virtual machine", guid)
+    policy = reference_guid(call.request.json_object().get("vmBackupPolicy"), "vmBackupPolicy")
+    if policy is not None and policy not in call.world.policies:
+        raise bad_request(f"vmBackupPolicy: VM backup policy with guid {policy} does not exist")
+    call.world.assign_policy(vm, policy)
+    if call.settings.put_response == "empty":
+        return empty_answer()
+    return json_answer(call.painter.record("vm", vm, detail=True))
+
+
 ROUTES = (
     Route(
         "GET",
@@ -52,4 +67,5 @@ ROUTES = (
         "list; `tenantid`, `project-uuid`, `uuid`, `hypervisor-manager-type`, `filter`, `nameLike`, paging",
     ),
     Route("GET", "/virtual-machines/{guid}", one, "one"),
+    Route("PUT", "/virtual-machines/{guid}/settings", settings, "sets or clears its policy", changes=True),
 )
