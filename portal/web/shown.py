@@ -227,6 +227,7 @@ def machine_reason(machine: VirtualMachine, now: datetime) -> Word:
 class PointRow:
     """One restore point."""
 
+    guid: str
     at: datetime | None
     seen_at: datetime
     type_word: str
@@ -256,11 +257,16 @@ class BackupRow:
 
 
 def point_rows(
-    points: Iterable[Backup], chains: Mapping[str, Backup], labels: Mapping[str, str], newest_guid: str, now: datetime
+    points: Iterable[Backup],
+    chains: Mapping[str, datetime | None],
+    labels: Mapping[str, str],
+    newest_guid: str,
+    now: datetime,
 ) -> list[PointRow]:
-    """Return restore points as rows. ``chains``: by guid, the full backup that an incremental needs."""
+    """Return restore points as rows. ``chains``: by guid, when the full backup was taken that an incremental needs."""
     return [
         PointRow(
+            guid=point.guid,
             at=point.taken_at,
             seen_at=point.first_seen_at,
             type_word=type_word(point.type),
@@ -273,11 +279,11 @@ def point_rows(
     ]
 
 
-def _chain_words(point: Backup, chains: Mapping[str, Backup], now: datetime) -> str:
-    full = chains.get(point.guid)
-    if full is None or full.taken_at is None:
+def _chain_words(point: Backup, chains: Mapping[str, datetime | None], now: datetime) -> str:
+    taken = chains.get(point.guid)
+    if taken is None:
         return ""
-    when = moments.exact_words(full.taken_at, now, timezone.get_current_timezone(), weekday=False)
+    when = moments.exact_words(taken, now, timezone.get_current_timezone(), weekday=False)
     return _("needs Full of %(when)s") % {"when": when}
 
 

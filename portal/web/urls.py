@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from portal.web import activity, backup, virtual_machines
+from portal.web import activity, backup, history, virtual_machines
 
 app_name = "tenant"
 
@@ -11,8 +11,8 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="tenant:vm_list"), name="overview"),
     path("virtual-machines/", virtual_machines.vm_list, name="vm_list"),
     path("virtual-machines/<str:guid>/", virtual_machines.vm_detail, name="vm_detail"),
-    path("virtual-machines/<str:guid>/restore-points/", virtual_machines.vm_restore_points, name="vm_restore_points"),
-    path("virtual-machines/<str:guid>/backups/", virtual_machines.vm_backups, name="vm_backups"),
+    path("virtual-machines/<str:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),
+    path("virtual-machines/<str:guid>/backups/", history.vm_backups, name="vm_backups"),
     path("virtual-machines/<str:guid>/activity/", virtual_machines.vm_activity, name="vm_activity"),
     path("back-up/", backup.backup_new, name="backup_new"),
     path("activity/", activity.activity, name="activity"),

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,12 +14,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web import shown
+from portal.web import points, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
 from portal.web.wording import moments, numbers
 from tenants.rights import Actor, Right
-from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.keyset import page_of
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.backups import newest_first
 from vplus_bridge.mirror.models import Backup, VirtualMachine
@@ -29,7 +28,6 @@ from vplus_bridge.operations import visible as operations
 from vplus_bridge.ownership import visible
 
 STALE_AFTER = 3
-NEWEST_BACKUPS = Keyset("newest", (Key("taken_at", descending=True, nullable=True), Key("guid")))
 OVERVIEW_ROWS = 5
 PLATFORMS = {"OPENSTACK": "OpenStack", "VCENTER": "vCenter", "RHV": "RHV", "NUTANIX": "Nutanix", "PROXMOX": "Proxmox"}
 
@@ -83,54 +81,19 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
     """Facts, the newest restore points, the last operations."""
     actor, now = request.actor, timezone.now()
     machine = visible.virtual_machine(actor, guid)
-    points = list(visible.restore_points(actor, guid)[:OVERVIEW_ROWS])
+    newest = list(visible.restore_points(actor, guid)[:OVERVIEW_ROWS])
     full = newest_first(visible.restore_points(actor, guid).filter(type="FULL")).first()
     last = (
         operations.operations(actor).filter(virtual_machine_guid=guid).order_by("-requested_at", "pk")[:OVERVIEW_ROWS]
     )
-    context = _detail(actor, machine, "overview", now)
-    context["vm"] |= {"last_backup": _fact(points[0] if points else None), "last_full": _fact(full)}
+    context = detail(actor, machine, "overview", now)
+    context["vm"] |= {"last_backup": _fact(newest[0] if newest else None), "last_full": _fact(full)}
     context |= {
-        "points": shown.point_rows(points, {}, _labels(actor), machine.newest_point_guid, now),
+        "points": shown.point_rows(newest, {}, points.labels(actor), machine.newest_point_guid, now),
         "operations": shown.operation_rows(last, tenant_slug, now),
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
         "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
     }
-    return render(request, "web/virtual_machines/detail.html", context)
-
-
-@require_safe
-def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
-    """Those backups that one can restore, newest first."""
-    del tenant_slug
-    actor, now = request.actor, timezone.now()
-    machine = visible.virtual_machine(actor, guid)
-    rows = visible.restore_points(actor, guid)
-    bar = FilterBar(request)
-    page = page_of(rows.order_by(), NEWEST_BACKUPS, bar.cursor, bar.size)
-    context = _detail(actor, machine, "restore_points", now) | {
-        "points": shown.point_rows(page.rows, _chains(actor, guid), _labels(actor), machine.newest_point_guid, now)
-    }
-    context |= pager(bar, page, rows.count())
-    return render(request, "web/virtual_machines/detail.html", context)
-
-
-@require_safe
-def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
-    """Every record, good or not, newest first."""
-    del tenant_slug
-    actor, now = request.actor, timezone.now()
-    machine = visible.virtual_machine(actor, guid)
-    everything = visible.backups(actor, guid)
-    bar = _backup_bar(request)
-    rows = _filtered_backups(everything, bar)
-    page = page_of(rows, NEWEST_BACKUPS, bar.cursor, bar.size)
-    makers = operations.makers_of(actor, [row.guid for row in page.rows])
-    context = _detail(actor, machine, "backups", now) | {
-        "backups": shown.backup_rows(page.rows, makers, _labels(actor)),
-        "filters": bar.context(),
-    }
-    context |= pager(bar, page, rows.count())
     return render(request, "web/virtual_machines/detail.html", context)
 
 
@@ -142,7 +105,7 @@ def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
     rows = operations.operations(actor).filter(virtual_machine_guid=guid)
     bar = FilterBar(request)
     page = page_of(rows, operations.NEWEST_FIRST, bar.cursor, bar.size)
-    context = _detail(actor, machine, "activity", now) | {
+    context = detail(actor, machine, "activity", now) | {
         "operations": shown.operation_rows(page.rows, tenant_slug, now),
         "filters": bar.context(),
     }
@@ -245,16 +208,16 @@ def _next_inventory(started_at: datetime | None, now: datetime) -> str:
     return moments.relative_words(upcoming, now) if upcoming > now else ""
 
 
-def _detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> dict[str, Any]:
+def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> dict[str, Any]:
     """Return what every tab of a machine's page shows."""
     slug, guid = actor.tenant_slug, machine.guid
     active = operations.active_by_machine(actor, [guid]).get(guid, [])
     row = shown.machine_rows([machine], actor, {guid: active}, now)[0]
-    counts = visible.backups(actor, guid).count()
+    counts = visible.backup_counts(actor, guid)
     tabs = [
         ("overview", "vm_detail", _("Overview"), None),
-        ("restore_points", "vm_restore_points", _("Restore points"), machine.restore_point_count),
-        ("backups", "vm_backups", _("Backups"), counts),
+        ("restore_points", "vm_restore_points", _("Restore points"), counts.restore_points),
+        ("backups", "vm_backups", _("Backups"), counts.all),
         ("activity", "vm_activity", _("Activity"), None),
     ]
     return {
@@ -294,55 +257,3 @@ def _fact(backup: Backup | None) -> dict[str, Any] | None:
         "size": backup.size,
         "seconds": sum(took) if took else None,
     }
-
-
-def _labels(actor: Actor) -> dict[str, str]:
-    """Return destinations under the labels that the tenant knows; any other name is the provider's (vplus-api.md 4.20)."""
-    return {row.destination_guid: row.label for row in visible.destinations(actor)}
-
-
-def _chains(actor: Actor, guid: str) -> dict[str, Backup]:
-    """Return, by incremental, the full backup that it needs in the end."""
-    known = {backup.guid: backup for backup in visible.backups(actor, guid)}
-    chains = {}
-    for backup in known.values():
-        root, steps = backup, 0
-        while root.parent_guid in known and steps < len(known):
-            root, steps = known[root.parent_guid], steps + 1
-        if root.guid != backup.guid:
-            chains[backup.guid] = root
-    return chains
-
-
-def _backup_bar(request: ScopedRequest) -> FilterBar:
-    statuses = [("SUCCESS", _("Stored")), ("FAILED", _("Failed")), ("SUCCESS_REMOVED", _("Removed"))]
-    types = [("FULL", _("Full")), ("INCREMENTAL", _("Incremental"))]
-    return FilterBar(
-        request,
-        selects=[
-            Select("status", _("Status"), [("", _("Any")), *statuses]),
-            Select("type", _("Type"), [("", _("Any")), *types]),
-        ],
-        dates=[("from_day", _("From")), ("to_day", _("To"))],
-        kept=("size",),
-    )
-
-
-def _filtered_backups(rows: Any, bar: FilterBar) -> Any:
-    if status := bar.value("status"):
-        rows = rows.filter(status=status)
-    if kind := bar.value("type"):
-        rows = rows.filter(type=kind)
-    zone = timezone.get_current_timezone()
-    if start := _day(bar.value("from_day")):
-        rows = rows.filter(taken_at__gte=start.replace(tzinfo=zone))
-    if end := _day(bar.value("to_day")):
-        rows = rows.filter(Q(taken_at__lt=(end + timedelta(days=1)).replace(tzinfo=zone)))
-    return rows
-
-
-def _day(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d") if text else None  # noqa: DTZ007  # the reader's zone is added
-    except ValueError:
-        return None

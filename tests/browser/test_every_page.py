@@ -28,6 +28,8 @@ def tenant_pages(house: House) -> list[Visit]:
         ("machine, gone", f"{MACHINES}vm-gone/"),
         ("machine, long name", f"{MACHINES}vm-long/"),
         ("restore points", f"{MACHINES}vm-web/restore-points/"),
+        ("restore points, a list", f"{MACHINES}vm-web/restore-points/?view=list"),
+        ("restore points, a moment", f"{MACHINES}vm-web/restore-points/?find=2026-01-20T02:00"),
         ("no restore points", f"{MACHINES}vm-new/restore-points/"),
         ("backups", f"{MACHINES}vm-web/backups/"),
         ("activity of a machine", f"{MACHINES}vm-busy/activity/"),

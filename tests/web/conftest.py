@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from django.test import Client
@@ -34,7 +35,9 @@ class Visitor:
             self.client.force_login(member.row)
 
     def get(self, path: str, **parameters: Any) -> Page:
-        return Page(self.client.get(path, parameters))
+        """Open a page; parameters join those that stand in the path already."""
+        path, _, query = path.partition("#")[0].partition("?")
+        return Page(self.client.get(path, {**dict(parse_qsl(query)), **parameters}))
 
     def post(self, path: str, follow: bool = True, **fields: Any) -> Page:
         return Page(self.client.post(path, fields, follow=follow))

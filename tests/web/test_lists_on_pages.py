@@ -15,7 +15,7 @@ from tests.web.conftest import ACTIVITY, INBOX, LIST, Visitor
 from vplus_bridge.models import Backup, Task, VirtualMachine
 
 POINTS, BACKUPS, MACHINE_ACTIVITY, TASKS = (
-    f"{LIST}vm-0/restore-points/",
+    f"{LIST}vm-0/restore-points/?view=list",
     f"{LIST}vm-0/backups/",
     f"{LIST}vm-0/activity/",
     f"{ACTIVITY}tasks/",

@@ -176,7 +176,7 @@ def backups(rows: Rows, cast: Cast) -> None:
 
 def test_restore_points_are_those_that_can_be_restored_newest_first(cast: Cast, rows: Rows, vera: Visitor) -> None:
     backups(rows, cast)
-    page = vera.get(f"{LIST}vm-1/restore-points/")
+    page = vera.get(f"{LIST}vm-1/restore-points/", view="list")
     listed = [" | ".join(row) for row in page.rows()]
     assert len(listed) == 4
     assert "Last good" in listed[1]
@@ -280,6 +280,8 @@ def test_html_in_names_is_only_text(cast: Cast, rows: Rows, oscar: Visitor) -> N
         f"{LIST}?search={HTML}",
         f"{LIST}vm-1/",
         f"{LIST}vm-1/restore-points/",
+        f"{LIST}vm-1/restore-points/?view=list&find={HTML}&day={HTML}",
+        f"{LIST}vm-1/restore-points/?find={HTML}&day={HTML}",
         f"{LIST}vm-1/backups/",
         f"{LIST}vm-1/activity/",
         "/t/alpha/activity/",

@@ -1,6 +1,8 @@
 """What an actor sees: one accessor per kind of object. Views and services start here, never at the tables."""
 
-from django.db.models import Q, QuerySet
+from dataclasses import dataclass
+
+from django.db.models import Count, Q, QuerySet
 
 from tenants.refusals import NotVisible
 from tenants.rights import Actor
@@ -32,6 +34,20 @@ def backups(actor: Actor, vm_guid: str | None = None) -> QuerySet[Backup]:
 def restore_points(actor: Actor, vm_guid: str) -> QuerySet[Backup]:
     """Return the backups of a virtual machine that one can restore, newest first; those without a time come last."""
     return newest_first(backups(actor, vm_guid).filter(status__in=RESTORABLE, gone_at=None))
+
+
+@dataclass(frozen=True)
+class BackupCounts:
+    """How many backups there are of one virtual machine, and how many of them one can restore."""
+
+    all: int
+    restore_points: int
+
+
+def backup_counts(actor: Actor, vm_guid: str) -> BackupCounts:
+    """Return both counts from the rows themselves, in one SQL statement; they are those of ``restore_points``."""
+    restorable = Count("guid", filter=Q(status__in=RESTORABLE, gone_at=None))
+    return BackupCounts(**backups(actor, vm_guid).aggregate(all=Count("guid"), restore_points=restorable))
 
 
 def tasks(actor: Actor) -> QuerySet[Task]:

@@ -1,0 +1,108 @@
+"""What stands behind a virtual machine: its restore points by day or as a list, and every backup, good or not."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from portal.request_scope import ScopedRequest
+from portal.web import points, shown
+from portal.web.filters import FilterBar, Select, pager
+from portal.web.point_calendar import month_calendar
+from portal.web.virtual_machines import detail
+from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.mirror.models import Backup
+from vplus_bridge.operations import visible as operations
+from vplus_bridge.ownership import visible
+
+NEWEST_BACKUPS = Keyset("newest", (Key("taken_at", descending=True, nullable=True), Key("guid")))
+AS_LIST = "list"
+
+
+@require_safe
+def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """Those backups that one can restore: by day in a month's calendar, or as a list, newest first."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    bar = FilterBar(request)
+    as_list = request.GET.get("view") == AS_LIST
+    context = detail(actor, machine, "restore_points", now) | {
+        "views": [
+            {"word": _("By day"), "url": bar.url(view=None, size=None), "current": not as_list},
+            {
+                "word": _("As a list"),
+                "url": bar.url(view=AS_LIST, day=None, month=None, find=None, point=None),
+                "current": as_list,
+            },
+        ],
+    }
+    if as_list:
+        rows = visible.restore_points(actor, guid)
+        page = page_of(rows.order_by(), NEWEST_BACKUPS, bar.cursor, bar.size)
+        known = points.chains(actor, guid), points.labels(actor)
+        context |= {"points": shown.point_rows(page.rows, *known, machine.newest_point_guid, now)}
+        context |= pager(bar, page, rows.count())
+    else:
+        context |= {
+            "calendar": month_calendar(actor, machine, request.GET, bar.url, now=now),
+            "chosen": request.GET.get("point", ""),
+        }
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+@require_safe
+def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """Every record, good or not, newest first."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    everything = visible.backups(actor, guid)
+    bar = _backup_bar(request)
+    rows = _filtered_backups(everything, bar)
+    page = page_of(rows, NEWEST_BACKUPS, bar.cursor, bar.size)
+    makers = operations.makers_of(actor, [row.guid for row in page.rows])
+    context = detail(actor, machine, "backups", now) | {
+        "backups": shown.backup_rows(page.rows, makers, points.labels(actor)),
+        "filters": bar.context(),
+    }
+    context |= pager(bar, page, rows.count())
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
+def _backup_bar(request: ScopedRequest) -> FilterBar:
+    statuses = [("SUCCESS", _("Stored")), ("FAILED", _("Failed")), ("SUCCESS_REMOVED", _("Removed"))]
+    types = [("FULL", _("Full")), ("INCREMENTAL", _("Incremental"))]
+    return FilterBar(
+        request,
+        selects=[
+            Select("status", _("Status"), [("", _("Any")), *statuses]),
+            Select("type", _("Type"), [("", _("Any")), *types]),
+        ],
+        dates=[("from_day", _("From")), ("to_day", _("To"))],
+        kept=("size",),
+    )
+
+
+def _filtered_backups(rows: QuerySet[Backup], bar: FilterBar) -> QuerySet[Backup]:
+    if status := bar.value("status"):
+        rows = rows.filter(status=status)
+    if kind := bar.value("type"):
+        rows = rows.filter(type=kind)
+    zone = timezone.get_current_timezone()
+    if start := _day(bar.value("from_day")):
+        rows = rows.filter(taken_at__gte=start.replace(tzinfo=zone))
+    if end := _day(bar.value("to_day")):
+        rows = rows.filter(Q(taken_at__lt=(end + timedelta(days=1)).replace(tzinfo=zone)))
+    return rows
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d") if text else None  # noqa: DTZ007  # the reader's zone is added
+    except ValueError:
+        return None
