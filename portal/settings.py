@@ -74,6 +74,7 @@ try:
     VPLUS_SEND_SWEEP_SECONDS = environment.number("VPLUS_SEND_SWEEP_SECONDS", 5, least=0.2, most=600)
     VPLUS_SETTLE_DIED_SECONDS = environment.number("VPLUS_SETTLE_DIED_SECONDS", 10, least=0.1, most=600)
     VPLUS_SETTLE_ABSENT_SECONDS = environment.number("VPLUS_SETTLE_ABSENT_SECONDS", 120, least=0.1, most=3600)
+    VPLUS_SETTLE_CANCEL_SECONDS = environment.number("VPLUS_SETTLE_CANCEL_SECONDS", 120, least=0.1, most=3600)
     VPLUS_SETTLE_READS_APART_SECONDS = environment.number("VPLUS_SETTLE_READS_APART_SECONDS", 60, least=0.1, most=3600)
     refuse(
         VPLUS_SEND_MARK_SECONDS >= VPLUS_SEND_CLAIM_SECONDS,

@@ -25,7 +25,7 @@ from vplus_bridge.mirror import backups, infrastructure, inventory, tasks
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
-from vplus_bridge.operations import follow, send, settle
+from vplus_bridge.operations import cancel, follow, late, send, settle
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
 from vplus_bridge.protection import verdict
@@ -175,7 +175,11 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             for attempt_id, guid in unsettled:
                 with _alone(attempt=str(attempt_id)), every_tenant("jobs: settle"):
                     settle.settle(attempt_id, whole=guid in whole)
+            with _alone(what="late tasks"), every_tenant("jobs: late tasks"):
+                late.note_late()
             _follow()
+            with _alone(what="cancels"), every_tenant("jobs: cancels"):
+                cancel.pursue()
             took(TASKS, monotonic() - began)
         return read
 

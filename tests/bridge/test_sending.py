@@ -32,13 +32,13 @@ from tests.bridge.scenes import (
 from tests.conftest import VPLUS_PASSWORD, Bridge, Cast, StartSimulator, assign_everything
 from vplus_bridge import connection as vplus_connection
 from vplus_bridge.client import Outcome as Answer
-from vplus_bridge.client import OutcomeKind, TaskRecord, Unavailable
+from vplus_bridge.client import OutcomeKind, TaskRecord, Unavailable, WriteRequest, guide
 from vplus_bridge.database_time import database_now
 from vplus_bridge.models import AllowedDestination, Attempt, ChainTask, Operation
-from vplus_bridge.operations import send, settle
+from vplus_bridge.operations import send, settle, transitions
 from vplus_bridge.operations.moves import MOVES, State, allowed
 from vplus_bridge.operations.request import Asked
-from vplus_bridge.operations.send import STAMP_APART, next_free_second
+from vplus_bridge.operations.writes.export import STAMP_APART, next_free_second
 from vplus_simulator.faults import Fault
 from vplus_simulator.http import SimulatorServer
 from vplus_simulator.options import ServerOptions
@@ -69,6 +69,10 @@ def claimed(asked: Asked) -> send.Claim:
     taken = claim(asked)
     assert taken is not None
     return taken
+
+
+def set_mark(claim: send.Claim, found: send.Prepared) -> WriteRequest | None:
+    return send._mark(claim, found, guide)
 
 
 def prepared(**facts: Any) -> send.Prepared:
@@ -141,12 +145,12 @@ def test_a_dead_workers_claim_is_taken_over_and_it_can_do_nothing_any_more(cast:
     change(asked, claimed_until=timezone.now() - timedelta(seconds=1))
     second = claimed(asked)
     assert second.fence == first.fence + 1
-    assert send._mark(first, prepared()) is None
+    assert set_mark(first, prepared()) is None
     send._give_up(first, "vm_gone")
     assert operation(asked).state == "requested"
     send._release(first, Unavailable("away", 503))
     assert attempts(asked)[0].setbacks == 0
-    assert send._mark(second, prepared()) is not None
+    assert set_mark(second, prepared()) is not None
 
 
 # Prepare
@@ -224,7 +228,7 @@ def test_no_mark_without_a_living_claim_before_the_deadline(
     mine = claimed(asked)
     change(asked, **attempt)
     change_operation(asked, **asked_for)
-    assert send._mark(mine, prepared()) is None
+    assert set_mark(mine, prepared()) is None
     assert attempts(asked)[0].stamp is None
 
 
@@ -236,7 +240,7 @@ def test_whoever_ends_an_operation_and_whoever_marks_it_take_turns(cast: Cast, m
 
     def mark() -> None:
         try:
-            marked.append(send._mark(mine, prepared()))
+            marked.append(set_mark(mine, prepared()))
         finally:
             connection.close()
 
@@ -340,7 +344,7 @@ def test_vplus_is_given_the_time_that_it_asks_for(
 ) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, Answer(OutcomeKind.NOT_ACCEPTED, 429, "slow down", retry_after_seconds=asked_for))
     pause = (attempts(asked)[-1].due_at - timezone.now()).total_seconds()
     assert at_least - 1 <= pause <= at_most
@@ -382,11 +386,11 @@ def test_each_shape_of_answer_ends_in_one_operation_done(
 def test_an_answer_that_names_old_work_is_not_believed(which: str, cast: Cast, mirrored: Bridge) -> None:
     other = ask(cast.oscar, "vm-alpha-db")
     theirs = claimed(other)
-    send._mark(theirs, prepared())
+    set_mark(theirs, prepared())
     send.record(theirs, taken_task("t-theirs"))
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared(baseline_tasks=["t-old"]))
+    set_mark(mine, prepared(baseline_tasks=["t-old"]))
     send.record(mine, taken_task("t-old" if which.endswith("before") else "t-theirs"))
     assert (attempts(asked)[0].outcome, attempts(asked)[0].task_guid) == ("uncertain", None)
     assert operation(asked).state == "submitted"
@@ -396,7 +400,7 @@ def test_an_answer_that_names_old_work_is_not_believed(which: str, cast: Cast, m
 def test_a_late_answer_clears_up_what_was_uncertain(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, UNCERTAIN)
     send.record(mine, taken_task())
     assert (attempts(asked)[0].outcome, attempts(asked)[0].task_guid) == ("accepted", "t-1")
@@ -409,7 +413,7 @@ def test_a_late_answer_clears_up_what_was_uncertain(cast: Cast, mirrored: Bridge
 def test_a_late_answer_takes_an_operation_out_of_attention(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, UNCERTAIN)
     change_operation(asked, state="needs_attention", error_code="arrival_unknown", finished_at=timezone.now())
     send.record(mine, taken_task())
@@ -420,7 +424,7 @@ def test_a_late_answer_takes_an_operation_out_of_attention(cast: Cast, mirrored:
 def test_a_late_answer_never_makes_two_active_operations_of_one_machine(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, UNCERTAIN)
     change_operation(asked, state="needs_attention", error_code="arrival_unknown")
     second = ask(cast.oscar)
@@ -433,7 +437,7 @@ def test_a_late_answer_never_makes_two_active_operations_of_one_machine(cast: Ca
 def test_word_that_nothing_was_sent_lets_it_be_sent_after_all(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     change(asked, outcome="uncertain")
     change_operation(asked, state="needs_attention", error_code="arrival_unknown")
     send.record(mine, NOT_ACCEPTED)
@@ -446,7 +450,7 @@ def test_word_that_nothing_was_sent_lets_it_be_sent_after_all(cast: Cast, mirror
 def test_record_and_settle_do_not_wait_for_each_other_for_ever(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, UNCERTAIN)
     attempt = attempts(asked)[0]
 
@@ -507,7 +511,7 @@ def test_what_may_have_run_is_uncertain_and_not_sent_again(
 def test_a_worker_that_died_while_sending_is_noted_and_not_before(cast: Cast, mirrored: Bridge, settings: Any) -> None:
     """Crash point: after the mark, before the record."""
     asked = ask(cast.oscar)
-    send._mark(claimed(asked), prepared())
+    set_mark(claimed(asked), prepared())
     longest = settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_DIED_SECONDS
     with every_tenant("test"):
         assert settle.note_deaths() == 0, "it may still be sending"
@@ -524,7 +528,7 @@ def test_a_worker_that_died_while_sending_is_noted_and_not_before(cast: Cast, mi
 
 def test_what_was_marked_is_never_ended_by_the_deadline(cast: Cast, mirrored: Bridge) -> None:
     asked = ask(cast.oscar)
-    send._mark(claimed(asked), prepared())
+    set_mark(claimed(asked), prepared())
     change_operation(asked, send_until=timezone.now() - timedelta(seconds=1))
     with every_tenant("test"):
         assert settle.expire_unsent() == 0
@@ -538,13 +542,13 @@ def test_what_came_to_nothing_and_was_not_sent_again_in_time_is_ended(cast: Cast
     """Lost: an operation that was sent, shown to have come to nothing, and whose new attempt found no vPlus."""
     asked = ask(cast.oscar)
     mine = claimed(asked)
-    send._mark(mine, prepared())
+    set_mark(mine, prepared())
     send.record(mine, UNCERTAIN)
     with every_tenant("test"):
         attempt = Attempt.objects.select_related("step").get(pk=attempts(asked)[0].pk)
         attempt.outcome = "not_accepted"
         attempt.save()
-        send.again(attempt, timezone.now(), after=0)
+        transitions.again(attempt, timezone.now(), after=0)
     change_operation(asked, send_until=timezone.now() - timedelta(seconds=1))
     assert operation(asked).state == "submitted"
     assert mirrored.send() == 0
@@ -651,7 +655,7 @@ def test_every_move_of_the_table_and_no_other_is_made() -> None:
     for before in State:
         for after in State:
             row = Operation(state=before, error_code="x")
-            send.move(row, after, now)
+            transitions.move(row, after, now)
             assert row.state == (after if allowed(before, after) else before)
             if row.state != before:
                 assert (row.finished_at is None) == row.active

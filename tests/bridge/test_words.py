@@ -12,13 +12,31 @@ from vplus_bridge.protection.verdict import Reason
 from vplus_bridge.protection.words import REASONS, reason_words
 
 ROOM = Path(vplus_bridge.__file__).parent / "operations"
-FAILING, WARNING = {"fail": 1, "WorldChanged": 0}, {"_warn": 1}
+FAILING = {"fail": 1, "WorldChanged": 0, "ask_for_attention": 1}
+WARNING = {"warn": 1}
+
+
+def trees() -> list[ast.Module]:
+    return [ast.parse(path.read_text()) for path in ROOM.rglob("*.py")]
+
+
+def named_codes() -> dict[str, str]:
+    """Codes that the room's modules give a name: NAME = "code"."""
+    return {
+        target.id: node.value.value
+        for tree in trees()
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def codes(positions: dict[str, int], attribute: str) -> Iterator[str]:
     """Yield text that is given to these functions at these places, or set as this attribute, all over the room."""
-    for path in ROOM.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    named = named_codes()
+    for tree in trees():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in positions:
                 given: ast.expr = node.args[positions[node.func.id]]
             elif isinstance(node, ast.Assign) and any(
@@ -27,9 +45,11 @@ def codes(positions: dict[str, int], attribute: str) -> Iterator[str]:
                 given = node.value
             else:
                 continue
-            yield from (
-                part.value for part in ast.walk(given) if isinstance(part, ast.Constant) and isinstance(part.value, str)
-            )
+            for part in ast.walk(given):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value
+                elif isinstance(part, ast.Name) and part.id in named:
+                    yield named[part.id]
 
 
 def test_every_error_has_words() -> None:

@@ -70,6 +70,26 @@ def all_states() -> list[ReadState]:
     return list(ReadState.objects.order_by("name"))
 
 
+def note_gap(name: str, problem: str, text: str) -> None:
+    """Note that vPlus lacks something that is not a reading, such as a call; ``text`` is for the provider."""
+    ReadState.objects.get_or_create(name=name)
+    ReadState.objects.filter(name=name).update(
+        failing_since=Coalesce("failing_since", timezone.now()), problem=problem, problem_text=text[:500]
+    )
+
+
+def close_gap(name: str) -> None:
+    """Note that what was missing is there."""
+    ReadState.objects.filter(name=name, failing_since__isnull=False).update(
+        failing_since=None, problem="", problem_text=""
+    )
+
+
+def gap_open(name: str) -> bool:
+    """Tell whether a gap was noted and not closed since."""
+    return ReadState.objects.filter(name=name, failing_since__isnull=False).exists()
+
+
 def problem_code(problem: VplusError) -> str:
     """Return the code under which the trouble is known on pages."""
     for kind, code in (

@@ -17,8 +17,8 @@ from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, State
-from vplus_bridge.operations.send import fail, move
 from vplus_bridge.operations.stitch import AROUND, Chain, Evidence, stitch
+from vplus_bridge.operations.transitions import ask_for_attention, fail, move, warn
 
 # Without a history of its own, the export is taken to be this share of the work.
 EXPORT_SHARE = 0.6
@@ -175,7 +175,8 @@ def _finish(operation: Operation, chain: Chain, evidence: Evidence, now: datetim
         return
     if last.live:
         return
-    if backup is not None and backup.status == "FAILED":
+    failed = backup is not None and backup.status == "FAILED"
+    if failed or evidence.removed_by_cancel(last):
         _end_badly(operation, last, now)
         return
     if not operation.active or last.ended_seen_at is None:
@@ -212,7 +213,7 @@ def _end_overdue(operation: Operation, chain: Chain, evidence: Evidence, now: da
     if backup is not None and backup.gone_at is None and not stored:
         # The record is ours and says that vPlus is at it, where we see no task of it any more.
         if now > last.ended_seen_at + LONGEST_WITHOUT_END:
-            _ask_for_attention(operation, now)
+            ask_for_attention(operation, END_UNKNOWN, now)
         return
     free = evidence.free(operation, chain.attempt)
     stores = [task for task in free if task.type == "STORE" and not task.parent_guid]
@@ -226,7 +227,7 @@ def _end_overdue(operation: Operation, chain: Chain, evidence: Evidence, now: da
     ):
         fail(operation, "task_vanished", now)
     else:
-        _ask_for_attention(operation, now)
+        ask_for_attention(operation, END_UNKNOWN, now)
 
 
 def _read_since(operation: Operation, evidence: Evidence, task: Task) -> bool:
@@ -234,14 +235,10 @@ def _read_since(operation: Operation, evidence: Evidence, task: Task) -> bool:
     return read_at is not None and task.ended_seen_at is not None and read_at > task.ended_seen_at
 
 
-def _ask_for_attention(operation: Operation, now: datetime) -> None:
-    operation.error_code = "end_unknown"
-    move(operation, State.NEEDS_ATTENTION, now)
-
-
 def _succeed_untold(operation: Operation, now: datetime) -> None:
     """Stored, by the tasks; which record is ours cannot be told, and we do not pretend that it can."""
-    _warn(operation, "restore_point_unknown")
+    _note_lost_cancel(operation)
+    warn(operation, "restore_point_unknown")
     operation.progress = 100.0
     move(operation, State.SUCCEEDED, now)
 
@@ -250,20 +247,29 @@ def _succeed(operation: Operation, backup: Backup, now: datetime) -> None:
     operation.backup_guid = backup.guid
     operation.progress = 100.0
     if backup.status == "PARTIAL_SUCCESS":
-        _warn(operation, "stored_in_part")
+        warn(operation, "stored_in_part")
     if backup.status == STORED_ONCE:
-        _warn(operation, "removed_since")
+        warn(operation, "removed_since")
     if operation.plan.get("backup_type") == "INCREMENTAL" and backup.type == "FULL":
-        _warn(operation, "full_instead_of_incremental")
+        warn(operation, "full_instead_of_incremental")
     if backup.warnings_present:
-        _warn(operation, "vplus_warnings")
+        warn(operation, "vplus_warnings")
+    _note_lost_cancel(operation)
     move(operation, State.SUCCEEDED, now)
+
+
+def _note_lost_cancel(operation: Operation) -> None:
+    """Say so where a cancel was asked and the work won the race."""
+    if operation.cancel_asked_at is not None:
+        warn(operation, "too_late_to_cancel")
 
 
 def _end_badly(operation: Operation, last: Task, now: datetime) -> None:
     operation.vendor_text = last.status_info
-    if last.state == "CANCELLED":
-        operation.error_code = "cancelled_in_vplus"
+    # A queued task that is asked to be cancelled is removed: vPlus forgets it (vplus-api.md 3.7).
+    removed = last.vanished_at is not None and last.state == "QUEUED" and operation.cancel_asked_at is not None
+    if last.state == "CANCELLED" or removed:
+        operation.error_code = "cancelled" if operation.cancel_asked_at is not None else "cancelled_in_vplus"
         move(operation, State.CANCELLED, now)
     elif last.vanished_at is not None and last.state not in {"FAILED", "FINISHED"}:
         fail(operation, "task_vanished", now)
@@ -281,11 +287,6 @@ def _window_passed(operation: Operation, export: Task, now: datetime) -> bool:
         return export.finished_at >= export.window_end
     end = instant(operation.plan.get("window_end"))
     return end is not None and (export.ended_seen_at or now) >= end
-
-
-def _warn(operation: Operation, code: str) -> None:
-    if code not in operation.warnings:
-        operation.warnings = [*operation.warnings, code]
 
 
 def _estimate(operation: Operation) -> None:

@@ -35,6 +35,12 @@ class Operation(TenantOwned):
     finished_at = models.DateTimeField(null=True)
     last_news_at = models.DateTimeField(null=True)
     backup_guid = models.CharField(max_length=200, blank=True, help_text="the record that this operation made")
+    restore_point_guid = models.CharField(max_length=200, blank=True, help_text="the backup that is restored")
+    restored_name = models.CharField(max_length=255, blank=True, help_text="what the new virtual machine is called")
+    restored_vm_guid = models.CharField(max_length=200, blank=True, help_text="the new one, once it is known for sure")
+    cancel_asked_at = models.DateTimeField(null=True)
+    cancel_asked_by_id = models.UUIDField(null=True, help_text="membership")
+    cancel_asked_by_name = models.CharField(max_length=254, blank=True)
     warnings = models.JSONField(default=list, help_text="codes")
     error_code = models.CharField(max_length=40, blank=True)
     vendor_text = models.TextField(blank=True, help_text="vPlus's own words: for the provider only")
@@ -51,6 +57,14 @@ class Operation(TenantOwned):
             models.Index(fields=["tenant", "-requested_at", "id"], name="operation_newest"),
             models.Index(fields=["virtual_machine_guid", "-requested_at"], name="operation_of_vm"),
             models.Index(fields=["state"], name="operation_active", condition=models.Q(state__in=sorted(ACTIVE))),
+            models.Index(
+                fields=["requested_at"],
+                name="operation_needs_attention",
+                condition=models.Q(state=State.NEEDS_ATTENTION),
+            ),
+            models.Index(
+                fields=["restored_name"], name="operation_restored_name", condition=~models.Q(restored_name="")
+            ),
         )
 
     def __str__(self) -> str:
@@ -68,7 +82,7 @@ class Step(TenantOwned):
     id = models.BigAutoField(primary_key=True)
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveSmallIntegerField()
-    action = models.CharField(max_length=24, help_text="export")
+    action = models.CharField(max_length=24, help_text="export, restore, cancel: a name in operations/writes")
 
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["operation", "position"], name="step_once"),)
@@ -97,6 +111,7 @@ class Attempt(TenantOwned):
     claimed_until = models.DateTimeField(null=True)
     setbacks = models.PositiveIntegerField(default=0, help_text="times it was not accepted")
     sent_at = models.DateTimeField(null=True, help_text="the mark")
+    target_guid = models.CharField(max_length=200, blank=True, help_text="the task or object that it is about")
     stamp = models.DateTimeField(null=True, help_text="what we look for in vPlus: an export's windowStart")
     body = models.TextField(blank=True, help_text="exactly what was sent")
     baseline_tasks = models.JSONField(default=list, help_text="guids of this VM's tasks that were there before")
@@ -110,6 +125,8 @@ class Attempt(TenantOwned):
     status_code = models.PositiveSmallIntegerField(null=True)
     vendor_text = models.TextField(blank=True, help_text="vPlus's own words: for the provider only")
     task_guid = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001  # unique, so absence is NULL
+    object_name = models.CharField(max_length=255, blank=True, help_text="generated name by which it is looked up")
+    object_guid = models.CharField(max_length=200, blank=True, help_text="of the object that it made")
 
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["step", "number"], name="attempt_once"),)

@@ -9,6 +9,9 @@ class Kind(models.TextChoices):
     """What was asked for."""
 
     BACKUP = "backup", "Backup"
+    RESTORE = "restore", "Restore"
+    CANCEL_TASK = "cancel_task", "Cancel of a task"
+    POLICY = "policy", "Change of a policy"
 
 
 class State(models.TextChoices):
@@ -29,7 +32,15 @@ ENDED = frozenset(State) - ACTIVE
 
 MOVES: Mapping[State, frozenset[State]] = {
     State.REQUESTED: frozenset(
-        {State.SUBMITTED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.NEEDS_ATTENTION}
+        {
+            State.SUBMITTED,
+            State.RUNNING,
+            State.CANCELLING,
+            State.SUCCEEDED,
+            State.FAILED,
+            State.CANCELLED,
+            State.NEEDS_ATTENTION,
+        }
     ),
     State.SUBMITTED: frozenset(
         {State.RUNNING, State.CANCELLING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.NEEDS_ATTENTION}

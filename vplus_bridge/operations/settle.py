@@ -7,18 +7,21 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
 from vplus_bridge.operations.moves import ACTIVE, State
-from vplus_bridge.operations.send import SENDABLE, again, fail, link, move
 from vplus_bridge.operations.stitch import NOT_OURS
+from vplus_bridge.operations.transitions import again, ask_for_attention, fail, link, move, warn
+from vplus_bridge.operations.writes import WRITES, task_writes
+from vplus_bridge.operations.writes.write import SENDABLE
 
 log = structlog.get_logger(__name__)
 STAMP_LEEWAY = timedelta(seconds=1)
+ARRIVAL_UNKNOWN = "arrival_unknown"
 MOST_SENT_AGAIN = 3
 LAST_STAMPS = 20  # by how many of the newest tasks of ours a server is judged
 
@@ -34,15 +37,16 @@ class Due:
 def due_attempts(limit: int) -> list[Due]:
     """Return attempts that wait to be sent and that nobody is sending: lost wake-ups, dead workers, backed off ones."""
     unclaimed = Q(claimed_until=None) | Q(claimed_until__lte=Now())
-    rows = Attempt.objects.filter(
-        unclaimed,
-        sent_at=None,
-        outcome="",
-        due_at__lte=Now(),
-        step__operation__state__in=SENDABLE,
-        step__operation__send_until__gt=Now(),
-    ).order_by("due_at", "pk")
-    return [Due(*row) for row in rows.values_list("tenant_id", "pk")[:limit]]
+    sendable = Q(pk__in=[])
+    for action, write in WRITES.items():
+        one = Q(step__action=action)
+        if write.sendable:
+            one &= Q(step__operation__state__in=write.sendable)
+        if write.has_deadline:
+            one &= Q(step__operation__send_until__gt=Now())
+        sendable |= one
+    rows = Attempt.objects.filter(unclaimed, sendable, sent_at=None, outcome="", due_at__lte=Now())
+    return [Due(*row) for row in rows.order_by("due_at", "pk").values_list("tenant_id", "pk")[:limit]]
 
 
 def note_deaths() -> int:
@@ -91,10 +95,15 @@ def anything_sent() -> bool:
 
 def unsettled() -> list[tuple[UUID, str]]:
     """Return attempts whose write is uncertain, with the virtual machine whose tasks can tell."""
-    rows = Attempt.objects.filter(
-        outcome=Outcome.UNCERTAIN, task_guid=None, sent_at__isnull=False, step__operation__state__in=ACTIVE
-    ).order_by("sent_at")
+    rows = _uncertain().filter(step__operation__state__in=ACTIVE).order_by("sent_at")
     return list(rows.values_list("pk", "step__operation__virtual_machine_guid"))
+
+
+def _uncertain() -> QuerySet[Attempt]:
+    """Return attempts whose write may have made a task that is not known."""
+    return Attempt.objects.filter(
+        outcome=Outcome.UNCERTAIN, task_guid=None, sent_at__isnull=False, step__action__in=list(task_writes())
+    )
 
 
 def settle(attempt_id: UUID, *, whole: bool) -> None:
@@ -110,37 +119,44 @@ def settle(attempt_id: UUID, *, whole: bool) -> None:
     operation, now = operations[attempt.step.operation_id], database_now()
     found = candidates(attempt, operation)
     chosen = _one_of(found)
-    if chosen is not None and (whole or chosen.window_start is not None):
-        _adopt(attempt, operation, chosen, now)
+    if chosen is not None and (whole or bears_stamp(attempt, chosen)):
+        adopt(attempt, operation, chosen, now)
     elif chosen is not None:
         return  # what names it is only that there is no other, and that is not known before all were read
     elif found:
-        operation.error_code = "several_tasks_fit"
-        move(operation, State.NEEDS_ATTENTION, now)
+        ask_for_attention(operation, "several_tasks_fit", now)
     elif whole:
         _absent(attempt, operation, now)
     elif now > max(operation.send_until, _waited_until(attempt)):
         # Never read whole until now. A person can look at vPlus itself.
-        operation.error_code = "arrival_unknown"
-        move(operation, State.NEEDS_ATTENTION, now)
+        ask_for_attention(operation, ARRIVAL_UNKNOWN, now)
     attempt.save()
     operation.save()
 
 
-def _adopt(attempt: Attempt, operation: Operation, task: Task, now: datetime) -> None:
-    by_stamp = task.window_start is not None
-    link(attempt, task.guid, "export", "stamp" if by_stamp else "absence_of_others")
-    if not by_stamp and "identified_by_absence_of_others" not in operation.warnings:
-        operation.warnings = [*operation.warnings, "identified_by_absence_of_others"]
+def bears_stamp(attempt: Attempt, task: Task) -> bool:
+    """Tell whether a task carries the very stamp of an attempt; most servers say it, a restore has none."""
+    if attempt.stamp is None or task.window_start is None:
+        return False
+    return abs(task.window_start - attempt.stamp) < STAMP_LEEWAY
+
+
+def adopt(attempt: Attempt, operation: Operation, task: Task, now: datetime) -> None:
+    """Take a task as the one that an uncertain write made, in memory but for the link."""
+    by_stamp = bears_stamp(attempt, task)
+    link(attempt, task.guid, task_writes()[attempt.step.action].stage, "stamp" if by_stamp else "absence_of_others")
+    if not by_stamp:
+        warn(operation, "identified_by_absence_of_others")
     attempt.outcome, attempt.outcome_at = Outcome.ACCEPTED, now
     operation.last_news_at = now
     log.info("found what an uncertain write made", operation=str(operation.pk), task=task.guid)
 
 
 def candidates(attempt: Attempt, operation: Operation) -> list[Task]:
-    """Return tasks that this write may have made: this machine's exports, new since, nobody's, contradicted by nothing."""
+    """Return tasks that this write may have made: of this machine and type, new since, nobody's, contradicted by nothing."""
+    kind = task_writes()[attempt.step.action].task_type
     rows = (
-        Task.objects.filter(virtual_machine_guid=operation.virtual_machine_guid, type="EXPORT")
+        Task.objects.filter(virtual_machine_guid=operation.virtual_machine_guid, type=kind)
         .exclude(guid__in=attempt.baseline_tasks)
         .exclude(Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
         .exclude(origin_type__in=NOT_OURS)
@@ -179,14 +195,26 @@ def _absent(attempt: Attempt, operation: Operation, now: datetime) -> None:
         step=attempt.step, absent_since__isnull=False, number__lt=attempt.number
     ).count()
     may_be_sent = sent_again < MOST_SENT_AGAIN and operation.send_until > now
+    tellable = task_writes()[attempt.step.action].sent_again_when_absent and echoes_stamps()
     # A backup record without a task that made it may be what this write left behind: then it is not absent.
-    if may_be_sent and echoes_stamps() and not _new_backups(attempt, operation):
-        attempt.outcome, attempt.outcome_at = Outcome.NOT_ACCEPTED, now
-        attempt.outcome_reason = "never arrived: two whole reads had nothing of it"
+    if not tellable or _new_backups(attempt, operation):
+        ask_for_attention(operation, ARRIVAL_UNKNOWN, now)
+    elif operation.state == State.CANCELLING:
+        never_arrived(attempt, now)
+        operation.error_code = "cancelled_before_sending"
+        move(operation, State.CANCELLED, now)
+    elif may_be_sent:
+        never_arrived(attempt, now)
         again(attempt, now, after=0)
     else:
-        operation.error_code = "arrival_unknown"
-        move(operation, State.NEEDS_ATTENTION, now)
+        ask_for_attention(operation, ARRIVAL_UNKNOWN, now)
+
+
+def never_arrived(attempt: Attempt, now: datetime, *, by: str = "two whole reads had nothing of it") -> None:
+    """Close an attempt, in memory, as one that came to nothing; a task of it that turns up later is a late one."""
+    attempt.outcome, attempt.outcome_at = Outcome.NOT_ACCEPTED, now
+    attempt.outcome_reason = f"never arrived: {by}"[:300]
+    attempt.absent_since = attempt.absent_since or now
 
 
 def _new_backups(attempt: Attempt, operation: Operation) -> bool:

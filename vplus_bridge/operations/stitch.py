@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from vplus_bridge.mirror.models import Backup, Task, TimeSource, VirtualMachine
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
-from vplus_bridge.operations.send import link
+from vplus_bridge.operations.transitions import link
 
 AROUND = timedelta(seconds=60)
 BEFORE_STORE = timedelta(seconds=2)  # vPlus's own times of two tasks can overlap by rounding
@@ -64,6 +64,8 @@ class Evidence:
         with_store = ChainTask.objects.filter(attempt__in=set(self._held.values()), stage="store")
         self._with_store: set[UUID] = set(with_store.values_list("attempt", flat=True))
         self._backups = self._new_backups(operations, since)
+        asked = Attempt.objects.filter(step__operation__in=operations, step__action="cancel", sent_at__isnull=False)
+        self._asked_to_cancel = set(asked.values_list("target_guid", flat=True))
         self.history_read_at: dict[str, datetime | None] = dict(
             VirtualMachine.objects.filter(guid__in=machines).values_list("guid", "history_read_at")
         )
@@ -155,6 +157,10 @@ class Evidence:
     def anything_live(self, operation: Operation) -> bool:
         """Tell whether vPlus is at any export or store of this machine."""
         return any(task.live for task in self._of(operation))
+
+    def removed_by_cancel(self, task: Task) -> bool:
+        """Tell whether a task went while it was queued, after it was asked to: vPlus forgets those (vplus-api.md 3.7)."""
+        return task.vanished_at is not None and task.state == "QUEUED" and task.guid in self._asked_to_cancel
 
     def named_by_others(self, operation: Operation, chain: Chain) -> set[str]:
         """Return guids of records that tasks outside of the chain name."""

@@ -85,6 +85,48 @@ ERRORS: Mapping[str, Trouble] = {
         "you",
         _("Back up again if this was not meant."),
     ),
+    "cancelled": Trouble(
+        _("Cancelled"),
+        _("It was stopped as asked. Older restore points stay."),
+        "you",
+        _("Back up again when you want to."),
+    ),
+    "cancelled_before_sending": Trouble(
+        _("Cancelled"),
+        _("It was cancelled before anything was sent to the backup system. Nothing was started."),
+        "nobody",
+        _("There is nothing for you to do."),
+    ),
+    "cancel_refused": Trouble(
+        _("Not cancelled"),
+        _("The backup system refused to stop this work. It goes on."),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
+    "cannot_be_cancelled": Trouble(
+        _("Not cancelled"),
+        _("This server of the backup system has no way to cancel. The work goes on."),
+        "nobody",
+        _("You can watch it until it ends."),
+    ),
+    "too_late_to_cancel": Trouble(
+        _("Too late to cancel"),
+        _("The work ended before it could be stopped."),
+        "nobody",
+        _("See its result."),
+    ),
+    "cannot_be_worded": Trouble(
+        _("Cannot be asked"),
+        _("What was asked for cannot be said in the backup system's terms, so nothing was sent."),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
+    "abandoned": Trouble(
+        _("Given up"),
+        _("It was unclear what became of this, and your provider has closed it. It may or may not have run."),
+        "you",
+        _("See the restore points of the virtual machine, and start again where you need to."),
+    ),
     "several_tasks_fit": Trouble(
         _("Needs attention"),
         _(
@@ -137,6 +179,30 @@ WARNINGS: Mapping[str, Trouble] = {
         _("The backup system gave warnings with it. It can be restored."),
         "provider",
         _("Ask your provider what they say, and name the reference."),
+    ),
+    "too_late_to_cancel": Trouble(
+        _("Too late to cancel"),
+        _("A cancel was asked, but the work ended first."),
+        "nobody",
+        _("See the result."),
+    ),
+    "cancel_refused": Trouble(
+        _("Cancel refused"),
+        _("The backup system refused to stop this work, so it went on."),
+        "nobody",
+        _("See the result."),
+    ),
+    "cannot_be_cancelled": Trouble(
+        _("Cannot be cancelled"),
+        _("This server of the backup system has no way to cancel, so the work went on."),
+        "nobody",
+        _("See the result."),
+    ),
+    "ran_twice": Trouble(
+        _("Ran twice"),
+        _("The backup system acted on a first request long after it seemed lost, so this ran a second time."),
+        "provider",
+        _("Nothing is lost. Your provider sees it."),
     ),
     "identified_by_absence_of_others": Trouble(
         _("Found without proof"),

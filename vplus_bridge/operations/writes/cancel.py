@@ -1,0 +1,88 @@
+"""Asking vPlus to stop one task: asked once, never escalated (vplus-api.md 3.7)."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from vplus_bridge.client import Dialect, NotFound, OutcomeKind, VplusClient, VplusError
+from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.mirror.read_state import close_gap, note_gap
+from vplus_bridge.mirror.tasks import ENDED
+from vplus_bridge.operations.models import Attempt, Operation
+from vplus_bridge.operations.moves import Kind, State
+from vplus_bridge.operations.transitions import fail, move, warn
+from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged, Write
+
+log = structlog.get_logger(__name__)
+GAP = "cancel"
+"""The named gap of a server that has no call to cancel."""
+NO_SUCH_CALL = "vPlus has no call that cancels a task"
+NOT_FOUND, METHOD_NOT_ALLOWED = 404, 405
+
+
+class CancelWrite(Write):
+    """PUT the state of a running task, DELETE a queued one. What becomes of the work, its tasks and record will tell."""
+
+    action = "cancel"
+    sendable = frozenset()
+    has_deadline = False
+
+    def prepare(self, client: VplusClient, claim: Claim) -> Prepared:
+        """Read the task once more: which of the two calls is right depends on its state, and one that ended needs none."""
+        client.ensure_session()
+        try:
+            task = client.task(claim.target_guid)
+        except NotFound as problem:
+            if problem.html:
+                raise  # a page from something in front of vPlus says nothing about the task
+            raise WorldChanged("task_gone") from None
+        if task.state in ENDED:
+            raise WorldChanged("task_ended")
+        return Prepared([], [], timedelta(), {"state": task.state})
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the call for the state that was read."""
+        del now
+        if prepared.facts["state"] == "QUEUED":
+            return Ready(dialect.cancel_queued_request(claim.target_guid))
+        return Ready(dialect.cancel_running_request(claim.target_guid))
+
+    def look_again(self, client: VplusClient, claim: Claim, answer: Answer) -> Answer:
+        """Tell a task that is gone by now from a server that has no such call: both may answer 404."""
+        if answer.kind != OutcomeKind.REFUSED or answer.status not in (NOT_FOUND, METHOD_NOT_ALLOWED):
+            return answer
+        try:
+            there = client.task(claim.target_guid).state not in ENDED
+        except NotFound:
+            there = False
+        except VplusError as problem:
+            log.warning("could not look after a refused cancel", problem=problem.user_message)
+            there = answer.status == METHOD_NOT_ALLOWED
+        return replace(answer, reason=NO_SUCH_CALL) if there else answer
+
+    def recorded(
+        self, operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime
+    ) -> OutcomeKind:
+        """Say that it was asked, or why it cannot be; whether it was cancelled is not known yet."""
+        del attempt
+        if kind == OutcomeKind.ACCEPTED:
+            close_gap(GAP)
+        elif kind == OutcomeKind.REFUSED:
+            code = "cancel_refused"
+            if answer.reason == NO_SUCH_CALL:
+                note_gap(GAP, "not_there", NO_SUCH_CALL)
+                code = "cannot_be_cancelled"
+            if operation.kind == Kind.CANCEL_TASK:
+                fail(operation, code, now)
+            else:
+                warn(operation, code)
+        if operation.kind == Kind.CANCEL_TASK and kind in (OutcomeKind.ACCEPTED, OutcomeKind.UNCERTAIN):
+            move(operation, State.CANCELLING, now)
+        return kind
+
+    def given_up(self, operation: Operation, attempt: Attempt, code: str, now: datetime) -> None:
+        """Nothing was asked of vPlus: the task had ended before. What it came to is told by those who follow it."""
+        del attempt, code
+        if operation.kind == Kind.CANCEL_TASK:
+            fail(operation, "too_late_to_cancel", now)

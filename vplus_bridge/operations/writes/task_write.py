@@ -1,0 +1,81 @@
+"""Writes that make one task of vPlus: a backup's export, a restore. Its chain is what the operation is followed by."""
+
+from abc import abstractmethod
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+import structlog
+
+from tenants.scope import in_tenant
+from vplus_bridge.client import NotFound, OutcomeKind, VplusClient
+from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.mirror.models import Backup, Task
+from vplus_bridge.operations.models import Attempt, Operation
+from vplus_bridge.operations.moves import State
+from vplus_bridge.operations.transitions import fail, link_if_free, move, take_up
+from vplus_bridge.operations.writes.write import Claim, Prepared, Write
+
+log = structlog.get_logger(__name__)
+
+
+class TaskWrite(Write):
+    """A POST after which vPlus has one task more, of a type that is known."""
+
+    task_type: ClassVar[str]
+    """vPlus's word for the task that is made: EXPORT, RESTORE."""
+    stage: ClassVar[str]
+    """The stage of the operation that this task is, as ChainTask keeps it."""
+    sent_again_when_absent: ClassVar[bool] = False
+    """Whether a write that certainly never arrived may be sent again by itself. A restore never is."""
+
+    @abstractmethod
+    def check(self, claim: Claim) -> None:
+        """Look once more at what the portal itself decides, in the open scope. Raises WorldChanged."""
+
+    @abstractmethod
+    def check_upstream(self, client: VplusClient, claim: Claim) -> None:
+        """Look once more at vPlus, reads only. Raises WorldChanged, VplusError."""
+
+    def prepare(self, client: VplusClient, claim: Claim) -> Prepared:
+        """Check the world again, and note every task and backup of the machine that is there before."""
+        client.ensure_session()
+        guid = claim.virtual_machine_guid
+        with in_tenant(claim.tenant_id):
+            self.check(claim)
+            # What the mirror knows already was there before, also where a list now comes short.
+            tasks = set(Task.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
+            backups = set(Backup.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
+        self.check_upstream(client, claim)
+        for page in client.tasks(vm_guid=guid):
+            tasks.update(task.guid for task in page if task.vm_guid in (None, guid) or task.dst_guid == guid)
+        try:
+            for records in client.backups(guid):
+                backups.update(backup.guid for backup in records)
+        except NotFound:
+            log.info("vPlus knows no history of a machine before sending", operation=str(claim.operation_id))
+        return Prepared(sorted(tasks), sorted(backups), timedelta(milliseconds=client.clock_offset_ms or 0))
+
+    def recorded(
+        self, operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime
+    ) -> OutcomeKind:
+        """Link the task that was named; an answer that names work of before, or of another's, tells nothing."""
+        if kind == OutcomeKind.ACCEPTED:
+            named = answer.tasks[0].guid
+            known = named in attempt.baseline_tasks or not link_if_free(attempt, named, self.stage, "answer")
+            kind = OutcomeKind.UNCERTAIN if known else kind
+        if kind == OutcomeKind.ACCEPTED:
+            take_up(operation, State.SUBMITTED, now)
+        elif kind == OutcomeKind.UNCERTAIN:
+            if operation.state == State.REQUESTED:
+                move(operation, State.SUBMITTED, now)
+        elif kind == OutcomeKind.REFUSED:
+            operation.vendor_text = attempt.vendor_text
+            fail(operation, "refused_by_vplus", now)
+        elif operation.state == State.NEEDS_ATTENTION:
+            take_up(operation, State.REQUESTED, now)
+        return kind
+
+    def given_up(self, operation: Operation, attempt: Attempt, code: str, now: datetime) -> None:
+        """End the operation: nothing was sent, and nothing will be."""
+        del attempt
+        fail(operation, code, now)
