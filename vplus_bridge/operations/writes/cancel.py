@@ -36,9 +36,9 @@ class CancelWrite(Write):
         except NotFound as problem:
             if problem.html:
                 raise  # a page from something in front of vPlus says nothing about the task
-            raise WorldChanged("task_gone") from None
+            raise WorldChanged("too_late_to_cancel") from None
         if task.state in ENDED:
-            raise WorldChanged("task_ended")
+            raise WorldChanged("too_late_to_cancel")
         return Prepared([], [], timedelta(), {"state": task.state})
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
@@ -83,6 +83,6 @@ class CancelWrite(Write):
 
     def given_up(self, operation: Operation, attempt: Attempt, code: str, now: datetime) -> None:
         """Nothing was asked of vPlus: the task had ended before. What it came to is told by those who follow it."""
-        del attempt, code
+        del attempt
         if operation.kind == Kind.CANCEL_TASK:
-            fail(operation, "too_late_to_cancel", now)
+            fail(operation, code, now)
