@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.cache import cache
+from django.core.management import call_command
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
@@ -78,6 +79,15 @@ def django_db_setup(
 def database(transactional_db: None) -> None:
     """A clean database, in which everything is committed for real."""
     cache.clear()
+
+
+@pytest.fixture(scope="module")
+def living_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A database that lives as long as the module's tests, everything committed for real."""
+    with django_db_blocker.unblock():
+        cache.clear()
+        yield
+        call_command("flush", interactive=False, verbosity=0, database="owner")
 
 
 @dataclass

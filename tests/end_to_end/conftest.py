@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import requests
-from django.core.cache import cache
-from django.core.management import call_command
 from django.test import Client
 
 from tests.conftest import VPLUS_PASSWORD, Cast, Member, make_cast
@@ -175,15 +173,6 @@ class Portal(Processes):
                 assign(tenant_id=tenant.pk, vm_guids=owner.vm_guids, by="test")
                 allow_destination(tenant_id=tenant.pk, guid="bd-main", label="Vault A")
             judge()
-
-
-@pytest.fixture(scope="module")
-def living_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A database that lives as long as the module's tests, everything committed for real."""
-    with django_db_blocker.unblock():
-        cache.clear()
-        yield
-        call_command("flush", interactive=False, verbosity=0, database="owner")
 
 
 @pytest.fixture(scope="module")

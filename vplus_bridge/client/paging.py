@@ -36,6 +36,11 @@ class Completeness:
     bad_records: int
     reason: str
 
+    @property
+    def unproven(self) -> bool:
+        """Whether it looks whole and no number of rows proves it: a server may have sent less than it has."""
+        return self.complete and self.announced is None
+
 
 class Listing(Generic[T]):
     """One reading of a list. Iterate it once: it gives lists of at most `page_size` records.

@@ -8,7 +8,7 @@ import structlog
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
 from tenants.scope import every_tenant
-from vplus_bridge.client import BackupRecord, VplusClient
+from vplus_bridge.client import BackupRecord, Completeness, VplusClient
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean, digest_of, instant, seconds, whole
 from vplus_bridge.mirror.models import Backup, Task, TimeSource, VirtualMachine
@@ -39,27 +39,42 @@ class HistoryRead:
     outdated: bool = False
 
 
+@dataclass
+class _Listed:
+    """What one listing of a virtual machine's backups held. ``foreign``: others' were among them."""
+
+    records: list[BackupRecord]
+    foreign: bool
+    completeness: Completeness
+
+    def merged(self, other: "_Listed") -> "_Listed":
+        """Take in another listing of the same: what either holds is there; whole only where both were."""
+        by_guid = {record.guid: record for record in (*self.records, *other.records)}
+        lesser = self.completeness if not self.completeness.complete else other.completeness
+        return _Listed(list(by_guid.values()), self.foreign or other.foreign, lesser)
+
+
 def read_history(client: VplusClient, vm_guid: str, attribute: Attribute) -> HistoryRead:
     """Read all backups of one virtual machine, write what changed, sum up. Raises VplusError; then nothing is written.
+
+    A list that comes without a number of rows may be short and nobody could tell: where one lacks a backup that is
+    known it is asked for once more, and only what both lack is gone.
 
     Two workers may read one history at the same time; the answer to the later question stands.
     """
     with every_tenant(REASON):
         asked_at = database_now()
         VirtualMachine.objects.filter(guid=vm_guid).update(history_tried_at=asked_at)
-    listing = client.backups(vm_guid)
-    records, foreign = list[BackupRecord](), False
-    for page in listing:
-        # The filter is never trusted (vplus-api.md 4.1).
-        records += [record for record in page if record.vm_guid in (None, vm_guid)]
-        foreign = foreign or any(record.vm_guid not in (None, vm_guid) for record in page)
-    read = HistoryRead(vm_guid, complete=listing.completeness.complete)
+    listed = _list(client, vm_guid)
+    if listed.completeness.unproven and _lacks_known(vm_guid, listed.records):
+        listed = listed.merged(_list(client, vm_guid))
+    records, read = listed.records, HistoryRead(vm_guid, complete=listed.completeness.complete)
     with every_tenant(REASON):
         machine = VirtualMachine.objects.select_for_update().filter(guid=vm_guid).first()
         if machine is None or (machine.history_read_at is not None and machine.history_read_at > asked_at):
             read.complete, read.outdated = False, True
             return read
-        if _filter_ignored(vm_guid, records, foreign=foreign):
+        if _filter_ignored(vm_guid, records, foreign=listed.foreign):
             log.warning("vPlus's list of one machine's backups holds others'", virtual_machine=vm_guid)
             records, read.complete = [record for record in records if record.vm_guid == vm_guid], False
         read.changed = _write(vm_guid, records, whole_history=read.complete)
@@ -67,6 +82,22 @@ def read_history(client: VplusClient, vm_guid: str, attribute: Attribute) -> His
             attribute([vm_guid])
         _sum_up(vm_guid, asked_at, whole_history=read.complete)
     return read
+
+
+def _list(client: VplusClient, vm_guid: str) -> _Listed:
+    listing = client.backups(vm_guid)
+    records, foreign = list[BackupRecord](), False
+    for page in listing:
+        # The filter is never trusted (vplus-api.md 4.1).
+        records += [record for record in page if record.vm_guid in (None, vm_guid)]
+        foreign = foreign or any(record.vm_guid not in (None, vm_guid) for record in page)
+    return _Listed(records, foreign, listing.completeness)
+
+
+def _lacks_known(vm_guid: str, records: list[BackupRecord]) -> bool:
+    with every_tenant(REASON):
+        known = Backup.objects.filter(virtual_machine_guid=vm_guid, gone_at=None)
+        return known.exclude(guid__in=[record.guid for record in records]).exists()
 
 
 def due_histories(limit: int, *, oldest_allowed: timedelta, now: datetime) -> list[str]:
@@ -165,7 +196,8 @@ def _row(
         digest=digest,
         changed_at=now,
         virtual_machine_guid=vm_guid,
-        status=clean(record.status, 40),
+        # A record that does not tell its status, or not readably, takes nothing back.
+        status=clean(record.status, 40) or (before.status if before else ""),
         status_info=clean(record.status_info, 4000),
         type=clean(record.type, 40),
         taken_at=taken_at,

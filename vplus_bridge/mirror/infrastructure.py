@@ -1,6 +1,6 @@
 """Small listings: projects, destinations, and the platforms' places. What the account may not read is a named gap."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.db.models import Model
@@ -67,14 +67,25 @@ def _read(
     try:
         with recorded(name) as reading:
             listing = call()
-            records = [record for page in listing for record in page]
+            by_guid = {record.guid: record for page in listing for record in page}
+            whole_list = listing.completeness.complete
+            if listing.completeness.unproven and _lacks_known(model, part, by_guid):
+                # No number of rows came with it, so it may be short: only what a second one lacks too is gone.
+                second = call()
+                by_guid |= {record.guid: record for page in second for record in page}
+                whole_list = second.completeness.complete
             with every_tenant(REASON):
-                _write(model, part, records, columns, whole_list=listing.completeness.complete)
-            reading.counts = {"listed": len(records), "complete": listing.completeness.complete}
+                _write(model, part, by_guid.values(), columns, whole_list=whole_list)
+            reading.counts = {"listed": len(by_guid), "complete": whole_list}
     except VplusError as problem:
         if contact_lost(problem):
             raise
         return  # a named gap, written down by the reading itself: features that need it say so
+
+
+def _lacks_known(model: type[Model], part: dict[str, str], found: Collection[str]) -> bool:
+    with every_tenant(REASON):
+        return model._default_manager.filter(**part, gone_at=None).exclude(guid__in=list(found)).exists()
 
 
 def _write(
