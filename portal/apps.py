@@ -9,7 +9,8 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and tell watching pages of changed rights."""
         from portal import checks  # needs the registry of apps
+        from portal.live import rights
 
-        del checks
+        del checks, rights

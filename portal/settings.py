@@ -81,6 +81,12 @@ try:
         "VPLUS_SEND_MARK_SECONDS has to be shorter than VPLUS_SEND_CLAIM_SECONDS.",
     )
 
+    # Live pages (docs/decisions/0008-live.md).
+    LIVE_RIGHTS_SECONDS = environment.number("LIVE_RIGHTS_SECONDS", 30, least=0.2, most=600)
+    LIVE_HEARTBEAT_SECONDS = environment.number("LIVE_HEARTBEAT_SECONDS", 15, least=0.2, most=120)
+    LIVE_QUEUE = environment.integer("LIVE_QUEUE", 500, least=1, most=100_000)
+    LIVE_MOST_STREAMS = environment.integer("LIVE_MOST_STREAMS", 2000, least=1, most=20_000)
+
     _email = urlsplit(environment.url("EMAIL_URL", ("smtp", "smtps", "file", "console"), "console://"))
     DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", f"vPlus Portal <portal@{_base.hostname or 'localhost'}>")
     PROMETHEUS_MULTIPROC_DIR = environment.optional("PROMETHEUS_MULTIPROC_DIR")

@@ -1,12 +1,15 @@
 """What is known before a tenant is: who signed in, whose token this is, where they belong. The one reader of Person."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.contrib.sessions.models import Session
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from tenants import tokens
 from tenants.models.grant import Grant
@@ -14,10 +17,31 @@ from tenants.models.membership import Membership
 from tenants.models.person import Person as PersonRow
 from tenants.models.tenant import Tenant
 from tenants.models.token import Token as TokenRow
-from tenants.rights import Actor, Person, ProviderActor, Token
+from tenants.rights import Actor, Person, ProviderActor, Token, sees_all_of_tenant
 from tenants.scope import every_tenant, in_tenant
 
 SEEN_AFTER_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Somebody who watches for longer than a request: as which member, and by which session of the browser."""
+
+    membership_id: UUID
+    session_key: str
+    session_hash: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a watcher may see at this moment: all of the tenant's virtual machines, or those granted."""
+
+    sees_all: bool
+    grants: frozenset[str]
+
+    def shows(self, virtual_machine_guid: str) -> bool:
+        """Tell whether something of this virtual machine may be seen; "" is of no machine, and for those who see all."""
+        return self.sees_all or virtual_machine_guid in self.grants
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,35 @@ def places_of(person_id: UUID) -> Sequence[Place]:
     with every_tenant("entrance: tenants of the person who asks"):
         rows = Membership.objects.filter(person_id=person_id).order_by("tenant__name", "tenant__slug")
         return [Place(*row) for row in rows.values_list("tenant__slug", "tenant__name", "role")]
+
+
+def sights_of(watchers: Collection[Watcher]) -> dict[Watcher, Sight]:
+    """Return what each of these still sees; who is left out may not watch any more. Few statements, however many watch.
+
+    A watcher is out without a membership, with an account that is closed, signed out, or with another password since.
+    """
+    now = timezone.now()
+    keys = {watcher.session_key for watcher in watchers}
+    live = set(Session.objects.filter(session_key__in=keys, expire_date__gt=now).values_list("session_key", flat=True))
+    granted = Q(grants__isnull=False, grants__ended_at=None)
+    still_granted = granted & (Q(grants__until=None) | Q(grants__until__gt=now))
+    with every_tenant("entrance: rights of those who watch"):
+        rows = (
+            Membership.objects.select_related("person", "tenant")
+            .filter(pk__in={watcher.membership_id for watcher in watchers}, person__is_active=True)
+            .annotate(granted=ArrayAgg("grants__virtual_machine_guid", filter=still_granted, default=[]))
+        )
+        members = {row.pk: row for row in rows}
+    sights = {}
+    for watcher in watchers:
+        member = members.get(watcher.membership_id)
+        if member is None or watcher.session_key not in live:
+            continue
+        if not constant_time_compare(member.person.get_session_auth_hash(), watcher.session_hash):
+            continue
+        sees_all = sees_all_of_tenant(member.tenant.visibility, member.role)
+        sights[watcher] = Sight(sees_all, frozenset(member.granted))
+    return sights
 
 
 def provider_of(person: PersonRow, *, address: str | None = None) -> ProviderActor | None:

@@ -63,6 +63,11 @@ DEEDS: Mapping[Right, str] = {
 }
 
 
+def sees_all_of_tenant(visibility: str, role: str) -> bool:
+    """Tell whether a role sees every virtual machine of its tenant; admins, who grant, see all in any case."""
+    return visibility == Visibility.ALL or role == Role.ADMIN
+
+
 def roles_with(right: Right) -> list[str]:
     """Return the names of the roles that have a right, in the plural, weakest first."""
     tenant = [Role(role).label + "s" for role, rights in TENANT_RIGHTS.items() if right in rights]
@@ -132,8 +137,8 @@ class Actor:
 
     @property
     def sees_all(self) -> bool:
-        """Tell whether every virtual machine of the tenant is visible; admins, who grant, see all in any case."""
-        return self.visibility == Visibility.ALL or self.role == Role.ADMIN
+        """Tell whether every virtual machine of the tenant is visible."""
+        return sees_all_of_tenant(self.visibility, self.role)
 
     @property
     def time_zone(self) -> str:

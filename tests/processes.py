@@ -104,6 +104,12 @@ class Processes:
         for name in workers:
             eventually(f"{name} is ready", lambda name=name: " ready." in self.log(name))
 
+    def signal(self, name: str, number: signal.Signals) -> subprocess.Popen[bytes]:
+        """Send a signal to one process, as Ctrl-C does, and return it: ``wait`` tells how it ended."""
+        process = self._running[name]
+        process.send_signal(number)
+        return process
+
     def end(self, name: str) -> None:
         """Ask one process to end, wait, and where it does not obey kill it."""
         process = self._running.pop(name)

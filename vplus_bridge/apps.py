@@ -8,3 +8,9 @@ class VplusBridgeConfig(AppConfig):
 
     name = "vplus_bridge"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let whatever saves an operation tell open pages of it."""
+        from vplus_bridge.operations import told  # needs the registry of apps
+
+        del told

@@ -6,7 +6,7 @@ Each may run twice, late, or not at all: what counts is in PostgreSQL, and the n
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +18,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from tenants.scope import every_tenant
+from vplus_bridge import changes
 from vplus_bridge.client import VplusClient, VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror import backups, infrastructure, inventory, tasks
+from vplus_bridge.mirror import told as told_machines
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
 from vplus_bridge.operations import cancel, follow, late, send, settle
+from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
 from vplus_bridge.protection import verdict
@@ -87,6 +90,7 @@ def sync_inventory() -> None:
 
 def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
     """Read the inventory now and give everything to its owner; None where another worker is at it. Raises VplusError."""
+    began_at = time()  # what is read is as old as the beginning of the reading
     with sole_writer(INVENTORY) as granted:
         if not granted:
             return None
@@ -95,7 +99,8 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
             moved = assignment.attribute()
             touched = {*read.touched, *moved}
             if touched:
-                verdict.judge(touched)
+                told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
+        changes.tell_reading(INVENTORY, began_at)
         return read
 
 
@@ -115,7 +120,7 @@ def read_infrastructure() -> None:
             # A project that can be read now may tell whose a machine is.
             assignment.attribute()
             # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
-            verdict.judge()
+            told_machines.tell(verdict.judge())
 
 
 @shared_task(name="vplus_bridge.read_histories")
@@ -158,7 +163,7 @@ def poll() -> None:
 
 def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | None:
     """Read tasks now and bring operations up to date; None where another worker is at it. Raises VplusError."""
-    began = monotonic()
+    began, began_at = monotonic(), time()
     with sole_writer(TASKS) as granted:
         if not granted:
             return None
@@ -181,6 +186,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             with _alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
             took(TASKS, monotonic() - began)
+        changes.tell_reading(TASKS, began_at)
         return read
 
 
@@ -192,11 +198,11 @@ def _follow() -> None:
         together = followed[start : start + FOLLOWED_TOGETHER]
         done = False
         with _alone(operations=len(together)), every_tenant("jobs: follow"):
-            follow.follow(together)
+            told_operations.tell_by_id(follow.follow(together))
             done = True
         for operation_id in () if done else together:
             with _alone(operation=str(operation_id)), every_tenant("jobs: follow one"):
-                follow.follow([operation_id])
+                told_operations.tell_by_id(follow.follow([operation_id]))
 
 
 @contextmanager
@@ -254,6 +260,7 @@ def _longest_ago(vm_guids: Iterable[str], most: int) -> list[str]:
 def _histories(vplus: VplusClient, guids: Iterable[str], *, until: float | None) -> dict[str, bool]:
     """Read histories one by one, then judge; return the machines that were read, and whether their history came whole."""
     read: dict[str, bool] = {}
+    changed: set[str] = set()
     patience = Patience()
     try:
         for guid in guids:
@@ -261,12 +268,14 @@ def _histories(vplus: VplusClient, guids: Iterable[str], *, until: float | None)
                 break
             with _alone(virtual_machine=guid):
                 try:
-                    read[guid] = backups.read_history(vplus, guid, assignment.attribute_backups).complete
+                    history = backups.read_history(vplus, guid, assignment.attribute_backups)
+                    read[guid] = history.complete
+                    changed.update([guid] if history.changed else [])
                     patience.fine()
                 except VplusError as problem:
                     patience.bear(problem, virtual_machine=guid)
     finally:
         if read:
             with every_tenant("jobs: after histories"):
-                verdict.judge(read)
+                told_machines.tell({*changed, *verdict.judge(read)})
     return read

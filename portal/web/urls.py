@@ -3,6 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
+from portal.live.stream import live
 from portal.web import activity, backup, history, virtual_machines
 
 app_name = "tenant"
@@ -17,5 +18,6 @@ urlpatterns = [
     path("back-up/", backup.backup_new, name="backup_new"),
     path("activity/", activity.activity, name="activity"),
     path("activity/tasks/", activity.tasks, name="tasks"),
+    path("live/", live, name="live"),
     path("operations/<uuid:operation_id>/", activity.operation, name="operation"),
 ]

@@ -60,6 +60,7 @@ TENANT_PAGES = {
     ),
     "tenant:activity": Asked(_page, _read_only, SLUG),
     "tenant:tasks": Asked(_page, _read_only, SLUG),
+    "tenant:live": Asked(_page, _read_only, SLUG),
     "tenant:operation": Asked(_page, _read_only, {**SLUG, "operation_id": "{operation}"}),
 }
 

@@ -20,6 +20,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
+from vplus_bridge.operations import told
 from vplus_bridge.operations.models import Attempt, Operation, Step
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.operations.wake import wake_sender
@@ -288,4 +289,5 @@ def _start(
         detail={"operation": str(operation.pk), "wish": given},
     )
     asked.operations.append(operation)
+    told.tell([operation], new=True)
     transaction.on_commit(partial(wake_sender, actor.tenant_id, attempt.pk), robust=True)

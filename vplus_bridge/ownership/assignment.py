@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tenants.models import Tenant
 from tenants.refusals import Invalid
+from vplus_bridge.mirror import told
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.models import Assignment, AssignmentSource, OwnershipChange
@@ -55,13 +56,15 @@ def attribute() -> list[str]:
             INSERT INTO vplus_bridge_ownershipchange
                 (virtual_machine_guid, from_tenant_id, to_tenant_id, source, changed_by, at, handed_over)
             SELECT guid, before, owner, source, assigned_by, now(), false FROM moved
-            RETURNING virtual_machine_guid
+            RETURNING virtual_machine_guid, from_tenant_id, to_tenant_id
             """  # noqa: S608  # a constant of this module
         )
-        moved = [guid for (guid,) in cursor.fetchall()]
+        changed = cursor.fetchall()
+    moved = [guid for guid, _, _ in changed]
     if moved:
         attribute_backups(moved)
         attribute_tasks(moved)
+        told.tell_of_owners(changed)
     return moved
 
 

@@ -28,8 +28,8 @@ class Reason(StrEnum):
 RANK = {"not_protected": 0, "outdated": 1, "at_risk": 2, "unknown": 3, "protected": 4, "gone": 9}
 
 
-def judge(vm_guids: Iterable[str] | None = None) -> None:
-    """Write the verdict of these virtual machines, or of all, in the open wide scope; writes only what differs."""
+def judge(vm_guids: Iterable[str] | None = None) -> list[str]:
+    """Write the verdict of these virtual machines, or of all, in the open wide scope; return those whose it changed."""
     chosen, values = "", []
     if vm_guids is not None:
         chosen, values = "WHERE guid = ANY(%s)", [list(vm_guids)]
@@ -63,6 +63,8 @@ def judge(vm_guids: Iterable[str] | None = None) -> None:
             FROM judged WHERE judged.guid = vm.guid
                 AND (vm.protection_status, vm.protection_reason, vm.attention_rank)
                     IS DISTINCT FROM (judged.status, judged.reason, judged.rank)
+            RETURNING vm.guid
             """,  # noqa: S608  # constants of this module
             values,
         )
+        return [guid for (guid,) in cursor.fetchall()]

@@ -1,0 +1,1 @@
+"""Live pages: one subscription to Redis per web process, fanned out to the browsers that watch."""

@@ -1,0 +1,70 @@
+"""From what the bridge tells to what a browser shows: figures and words, made once for all who watch."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from portal.web import shown
+from portal.web.wording import moments, numbers
+from vplus_bridge import changes
+from vplus_bridge.mirror.told import KIND as VIRTUAL_MACHINE
+from vplus_bridge.operations.estimate import seconds_left
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.told import KIND as OPERATION
+from vplus_bridge.operations.told import TOLD
+
+
+def framed(name: str, data: Any) -> bytes:
+    """Return one event of a stream, as bytes for the wire."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def for_browsers(message: Mapping[str, Any], now: datetime) -> bytes:
+    """Return the event that browsers get of one message of the bridge; kinds without words of their own pass as they are."""
+    kind = str(message.get("kind", ""))
+    if kind == changes.AGAIN:
+        return framed("resync", {})
+    return framed("change", WORDED.get(kind, _as_it_is)(message, now))
+
+
+def _operation(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    row = Operation(
+        **{name: message[name] for name in TOLD if name in message and name not in {"kind", "started_at"}},
+        kind=message.get("asked", ""),
+        started_at=_moment(message.get("started_at")),
+        virtual_machine_guid=message.get("vm", ""),
+        virtual_machine_name=message.get("name", ""),
+        plan={"backup_type": message.get("backup_type", "")},
+    )
+    badge = shown.badge_of_operation(row)
+    return {
+        "kind": OPERATION,
+        "id": message["id"],
+        "vm": row.virtual_machine_guid,
+        "new": bool(message.get("new")),
+        "active": row.active,
+        "state": row.state,
+        "stage": shown.stage_words(row) if row.active else str(badge.word),
+        "percent": row.progress,
+        "percentWords": "" if row.progress is None else numbers.percent_words(row.progress),
+        "left": moments.time_left_words(seconds_left(row, now)) if row.active else "",
+        "badge": {"colour": badge.colour, "icon": badge.icon, "word": str(badge.word)},
+    }
+
+
+def _as_it_is(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    del now
+    return dict(message)
+
+
+def _moment(value: Any) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+# Where a new kind of object gets words for its cells; without an entry, pages read again what they show of it.
+WORDED: Mapping[str, Callable[[Mapping[str, Any], datetime], dict[str, Any]]] = {
+    OPERATION: _operation,
+    VIRTUAL_MACHINE: _as_it_is,
+}
