@@ -120,11 +120,18 @@ def _read_rules(call: Call, body: Body, policy: Policy) -> list[Rule] | None:
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise bad_request("rules must not be empty")
     held = {rule.guid: rule for rule in call.world.rules_of(policy.guid)}
-    made = [read_rule(call, entry, policy, held=_held_rule(entry, held)) for entry in entries]
+    made = [_read_entry(call, entry, policy, _held_rule(entry, held)) for entry in entries]
     schedules = [guid for rule in made for guid in rule.schedules]
     if len(set(schedules)) < len(schedules):
         raise bad_request("rules: a schedule can be used by one rule of a policy only")
     return made
+
+
+def _read_entry(call: Call, entry: Body, policy: Policy, held: Rule | None) -> Rule:
+    """Return the rule that an entry asks for; one that says no more than a NameAndGuid leaves the rule as it is."""
+    if held is not None and set(entry) <= {"guid", "name"}:
+        return held
+    return read_rule(call, entry, policy, held=held)
 
 
 def _held_rule(entry: Body, held: dict[str, Rule]) -> Rule | None:
