@@ -99,6 +99,8 @@ class Firing:
 
     def _due(self, guid: str, at: int) -> None:
         schedule = self._world.schedules.get(guid)
+        if schedule is None:
+            self._next.pop(guid, None)
         if schedule is None or self._next.get(guid) != at:
             return
         self.plan(schedule, at)

@@ -79,28 +79,31 @@ def some(values: Iterable[str], least: int) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(list(values)), min_size=least, unique=True)
 
 
-hours = st.integers(0, 24 * HOUR - 1)
+dates = {
+    "days": some(NAMES, 1),
+    "months": some(MONTHS, 0),
+    "occurrences": some([*PLACES, "LAST_IN_MONTH"], 0),
+}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    days=some(NAMES, 1),
-    months=some(MONTHS, 0),
-    occurrences=some([*PLACES, "LAST_IN_MONTH"], 0),
-    hour=hours,
-    interval=st.none() | st.tuples(hours, hours, st.integers(20 * MINUTE, 30 * HOUR)),
-)
-def test_a_year_is_as_a_recomputation_says(
-    days: list[str], months: list[str], occurrences: list[str], hour: int, interval: tuple[int, int, int] | None
+@given(hour=st.integers(0, 24 * HOUR - 1), **dates)
+def test_a_year_is_as_a_recomputation_says(hour: int, **members: list[str]) -> None:
+    chosen = schedule(hour=hour, **members)
+    assert due_in(chosen, *YEAR) == recomputed(chosen, *YEAR)
+
+
+QUARTERS = st.integers(0, 95).map(lambda quarter: quarter * 15 * MINUTE)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(start=QUARTERS, length=QUARTERS, every=st.integers(2, 40), **dates)
+def test_a_year_of_intervals_is_as_a_recomputation_says(
+    start: int, length: int, every: int, **members: list[str]
 ) -> None:
-    chosen = schedule(
-        days=days,
-        months=months,
-        occurrences=occurrences,
-        hour=hour,
-        interval=interval,
-        execution_type="TIME" if interval is None else "INTERVAL",
-    )
+    """Half of them wrap past midnight, and many end exactly on a firing."""
+    interval = (start, (start + length) % (24 * HOUR), every * 15 * MINUTE)
+    chosen = schedule(execution_type="INTERVAL", interval=interval, **members)
     assert due_in(chosen, *YEAR) == recomputed(chosen, *YEAR)
 
 
@@ -241,6 +244,7 @@ def test_a_changed_schedule_fires_at_its_new_hour_only(lively: Vplus) -> None:
     lively.put("/schedules/schedule-beta", body | {"hour": HOUR})
     until(lively, at(24, 1, 30))
     assert [when for vm, when in exports(lively) if vm == "vm-beta-web"] == [at(23, 13), at(24, 1)]
+    assert lively.put("/schedules/schedule-beta", body).json()["lastRun"] == at(24, 1)
     lively.delete("/schedules/schedule-beta")
     until(lively, at(26, 0))
     assert [when for vm, when in exports(lively) if vm == "vm-beta-web"] == [at(23, 13), at(24, 1)]

@@ -9,6 +9,8 @@ from vplus_simulator.seed import plant
 from vplus_simulator.seed.plan import SeedName, SeedPlan
 from vplus_simulator.world import World
 
+from .conftest import Start
+
 NOW = 1_795_435_200_000
 
 
@@ -93,3 +95,29 @@ def test_scale_shares_vms_out_in_turns() -> None:
     plant(world, SeedPlan(name="scale", vms=100, tenants=7, backups_per_vm=2), NOW)
     assert (len(world.vms), len(world.backups)) == (100, 200)
     assert [len(tenant.vm_guids) for tenant in world.tenants] == [15, 15, 14, 14, 14, 14, 14]
+
+
+def test_the_demo_has_policies_that_somebody_made_in_vplus_before(demo: World) -> None:
+    assert len(demo.policies) == 37
+    names = [policy.name for policy in demo.policies.values()] + [one.name for one in demo.schedules.values()]
+    assert len(names) == len(set(names))
+    assert all(demo.schedules_of(guid) and demo.rules_of(guid) for guid in demo.policies)
+    held = [vm for vm in demo.vms.values() if vm.policy is not None]
+    assert 300 < len(held) < len(demo.vms)
+    infrastructure = next(guid for guid, policy in demo.policies.items() if policy.name == "infrastructure")
+    assert [vm.name for vm in demo.members(infrastructure)] == ["monitoring-probe", "old-helpdesk", "dns-cache-01"]
+    assert all(demo.backups_of[vm.guid] for vm in demo.members(infrastructure))
+    ran = [schedule.last_run for schedule in demo.schedules.values() if schedule.last_run is not None]
+    assert len(ran) > 40
+    assert max(ran) > NOW - 86_400_000
+
+
+def test_a_night_of_the_demo_backs_its_machines_up(start: Start) -> None:
+    vplus = start(seed="demo", schedules_fire=True)
+    before = len(vplus.server.world.backups)
+    vplus.server.control.step(24 * 3600)
+    new = list(vplus.server.world.backups.values())[before:]
+    assert len(new) > 100
+    assert {backup.origin.type for backup in new} == {"SCHEDULE"}
+    done = [backup for backup in new if backup.status == "SUCCESS"]
+    assert len(done) > len(new) * 0.9

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..entities import DAYS, Destination, Policy, Project, Rule, Schedule, SeedTenant
 from ..world import World
 from .demo_history import write_history
-from .demo_names import TENANTS, UNOWNED, TenantNames
+from .demo_names import INFRASTRUCTURE, TENANTS, UNOWNED, TenantNames
 from .ground import GIB, TIB, Placement, add_destination, add_manager, add_vm
 
 HOUR = 3_600_000
@@ -125,38 +125,35 @@ def _level_of(position: int, chance: random.Random, policies: dict[str, str]) ->
 
 
 def _policies(world: World, slug: str, tenant_id: str | None, *, hour: int) -> dict[str, str]:
-    """Add the tenant's three policies, each with its rule and schedules; return their guids by level."""
-    guids = {}
+    """Make a tenant's policies, one for each level; return their guids by level."""
     start = (20 + hour) % 24 * HOUR
-    for level in LEVELS:
-        policy = Policy(
-            guid=world.guid_of("policy", f"{slug}/{level.key}"),
-            name=f"{slug}-{level.key}",
-            priority=level.priority,
-            tenant_id=tenant_id,
-        )
-        rule = Rule(
-            guid=world.guid_of("rule", policy.name),
-            name=f"{policy.name}-rule",
-            policy=policy.guid,
-            destinations=[world.guid_of("destination", "Primary storage")],
-            keep_fulls=level.keep_fulls,
-        )
-        for backup_type, days in (("FULL", level.full_days), ("INCREMENTAL", level.incremental_days)):
-            if days:
-                schedule = Schedule(
-                    guid=world.guid_of("schedule", f"{policy.name}/{backup_type}"),
-                    name=f"{policy.name}-{backup_type.lower()}",
-                    backup_type=backup_type,
-                    hour=start,
-                    days=list(days),
-                    tenant_id=tenant_id,
-                )
-                world.schedules[schedule.guid] = schedule
-                rule.schedules.append(schedule.guid)
-        world.policies[policy.guid], world.rules[rule.guid] = policy, rule
-        guids[level.key] = policy.guid
-    return guids
+    return {level.key: _policy(world, f"{slug}-{level.key}", level, tenant_id, start=start) for level in LEVELS}
+
+
+def _policy(world: World, name: str, level: Level, tenant_id: str | None, *, start: int) -> str:
+    """Make a policy with its rule and schedules; return its guid."""
+    policy = Policy(guid=world.guid_of("policy", name), name=name, priority=level.priority, tenant_id=tenant_id)
+    rule = Rule(
+        guid=world.guid_of("rule", name),
+        name=f"{name}-rule",
+        policy=policy.guid,
+        destinations=[world.guid_of("destination", "Primary storage")],
+        keep_fulls=level.keep_fulls,
+    )
+    for backup_type, days in (("FULL", level.full_days), ("INCREMENTAL", level.incremental_days)):
+        if days:
+            schedule = Schedule(
+                guid=world.guid_of("schedule", f"{name}/{backup_type}"),
+                name=f"{name}-{backup_type.lower()}",
+                backup_type=backup_type,
+                hour=start,
+                days=list(days),
+                tenant_id=tenant_id,
+            )
+            world.schedules[schedule.guid] = schedule
+            rule.schedules.append(schedule.guid)
+    world.policies[policy.guid], world.rules[rule.guid] = policy, rule
+    return policy.guid
 
 
 def _unowned(world: World, openstack: Placement, vcenter: Placement, chance: random.Random) -> None:
@@ -164,6 +161,7 @@ def _unowned(world: World, openstack: Placement, vcenter: Placement, chance: ran
         world.guid_of("project", "operations"), world.guid_of("project uuid", "operations"), "operations"
     )
     world.projects[operations.guid] = operations
+    infrastructure = _policy(world, "infrastructure", LEVELS[0], None, start=3 * HOUR)
     for position, name in enumerate(UNOWNED):
         on_openstack = position % 2 == 0
         add_vm(
@@ -173,5 +171,6 @@ def _unowned(world: World, openstack: Placement, vcenter: Placement, chance: ran
             uuid=world.guid_of("platform", f"unowned/{name}"),
             name=name,
             project=operations.guid if on_openstack else None,
+            policy=infrastructure if name in INFRASTRUCTURE else None,
             size=chance.choice((12, 20, 40)) * GIB,
         )
