@@ -65,7 +65,8 @@ class Engine:
         """Read from the world what is still to happen; used at start and after the world was replaced."""
         self._events: list[tuple[int, int, str, str]] = []
         self._count = 0
-        self._until = now
+        self.playing_until = now
+        """The instant that the events being played lead up to."""
         self._node = Node()
         for task in self.world.tasks.values():
             if task.state == "QUEUED":
@@ -99,7 +100,7 @@ class Engine:
 
     def advance(self, now: int) -> None:
         """Play everything that is due up to and including `now`."""
-        self._until = now
+        self.playing_until = now
         while self._events and self._events[0][0] <= now:
             at, _, kind, key = heapq.heappop(self._events)
             self._handlers[kind](key, at)
@@ -287,7 +288,7 @@ class Engine:
         del key
         inventory.synchronize(self.world, at)
         every = ms(self.settings.inventory_sync_seconds)
-        quiet_until = min(self._events[0][0], self._until) if self._events else self._until
+        quiet_until = min(self._events[0][0], self.playing_until) if self._events else self.playing_until
         self.plan(at + every * max(1, (quiet_until - at - 1) // every), "sync", "")
 
     def _plan_cleanup(self, now: int) -> None:

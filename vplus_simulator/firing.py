@@ -80,6 +80,8 @@ class Firing:
         self._engine = engine
         self._world = engine.world
         self._next: dict[str, int] = {}
+        self.patience: int | None = None
+        """By how many ms a firing may be late and still happen; None: by any, as where time is stepped."""
         engine.on("fire", self._due)
 
     def resume(self, now: int) -> None:
@@ -104,7 +106,8 @@ class Firing:
         if schedule is None or self._next.get(guid) != at:
             return
         self.plan(schedule, at)
-        if schedule.active and self._engine.settings.schedules_fire:
+        missed = self.patience is not None and self._engine.playing_until - at > self.patience
+        if schedule.active and self._engine.settings.schedules_fire and not missed:
             self._fire(schedule, at)
 
     def _fire(self, schedule: Schedule, at: int) -> None:

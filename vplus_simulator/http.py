@@ -41,6 +41,8 @@ BASE = "/api"
 LARGEST_BODY = 64 * 2**20
 IDLE_CONNECTION_SECONDS = 120
 TICK_SECONDS = 0.2
+PAUSE_SECONDS = 60
+"""A process that stood still for longer, wall clock, was down as far as schedules are concerned."""
 OUTAGE_BEGINS_AFTER_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -271,6 +273,8 @@ class SimulatorServer:
         if self.state_file is None or not self.state_file.load(self.world, self.clock):
             plant(self.world, self.options.seed, self.clock.now())
         self.engine = Engine(self.world, self.options.settings, self.clock.now())
+        if not self.options.stepped:
+            self.engine.firing.patience = round(PAUSE_SECONDS * 1000 * self.options.speed)
         self.faults = Faults(self.options.random_seed)
         self.arm_start_faults()
         self.sessions = Sessions(self.options.username, self.options.password)

@@ -12,6 +12,8 @@ import msgspec
 NOT_GIVEN = frozenset({"", "null", "undefined"})
 """Query values that real clients send for "nothing" (vplus-api.md 7, point 3)."""
 JSON = "application/json"
+LARGEST_NUMBER = 2**53
+"""What JSON carries exactly; ms and bytes of this world are smaller."""
 LONGEST_NAME = 255
 """Characters of the name of a policy, a rule or a schedule."""
 
@@ -131,9 +133,12 @@ def whole_number(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise bad_request(f"{name} must be a number")
     try:
-        return int(float(value))
+        number = int(float(value))
     except (ValueError, OverflowError) as error:
         raise bad_request(f"{name} must be a number") from error
+    if abs(number) > LARGEST_NUMBER:
+        raise bad_request(f"{name} must not be so large")
+    return number
 
 
 def optional_number(body: dict[str, Any], name: str) -> int | None:

@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vplus_bridge.client import (
     AtInterval,
     AtTime,
     Endpoint,
+    IntervalRecord,
     NotFound,
     Outcome,
     OutcomeKind,
     RuleDraft,
+    Timing,
     VplusClient,
     WriteRequest,
     bears_name,
 )
+from vplus_bridge.client.drafts import DAYS_OF_WEEK, MONTHS, OCCURRENCES
 from vplus_bridge.client.paging import Listing
 from vplus_simulator.faults import Fault
 from vplus_simulator.http import SimulatorServer
@@ -36,8 +41,8 @@ Make = Callable[..., VplusClient]
 
 @pytest.fixture
 def simulator() -> Iterator[SimulatorServer]:
-    settings = Settings(schedules_fire=False, session_idle_seconds=10.0**9)
-    with SimulatorServer(ServerOptions(stepped=True, settings=settings)) as running:
+    switches = Settings(schedules_fire=False, session_idle_seconds=10.0**9)
+    with SimulatorServer(ServerOptions(stepped=True, settings=switches)) as running:
         yield running
 
 
@@ -194,6 +199,45 @@ def test_what_was_read_is_written_back_with_one_change(
     assert (world.policies[gold].priority, world.policies[gold].name) == (70, "t-1-gold")
     assert [one.guid for one in world.rules_of(gold)] == [rule]
     assert world.rules[rule].schedules == [nightly, weekly], "nor did the rule's schedules"
+
+
+LENGTHS = st.integers(1, 24 * 60).map(lambda minutes: minutes * 60_000)
+HOURS = st.integers(0, 24 * 60 - 1).map(lambda minutes: minutes * 60_000)
+TIMINGS = st.builds(AtTime, hour_ms=HOURS, start_window_ms=LENGTHS) | st.builds(
+    lambda hours, every: AtInterval(min(hours), max(hours), every), st.tuples(HOURS, HOURS), LENGTHS
+)
+
+MEMBERS = st.fixed_dictionaries(
+    {
+        "days_of_week": st.lists(st.sampled_from(DAYS_OF_WEEK), min_size=1, unique=True),
+        "months": st.lists(st.sampled_from(MONTHS), unique=True),
+        "occurrences": st.lists(st.sampled_from(OCCURRENCES), unique=True),
+        "active": st.booleans(),
+    }
+)
+
+
+@pytest.mark.parametrize(("dialect", "richness"), EVERY)
+def test_every_schedule_comes_back_as_it_was_asked(make: Make, dialect: str, richness: str) -> None:
+    client = make(dialect, richness)
+
+    @settings(max_examples=20, deadline=None, derandomize=True)
+    @given(number=st.integers(0, 2**60), timing=TIMINGS, members=MEMBERS)
+    def asked(number: int, timing: Timing, members: dict[str, Any]) -> None:
+        guid = schedule(client, name=f"t-{number}", timing=timing, **members)
+        found = client.schedule_detail(guid).record
+        assert found.active is members["active"]
+        for name in ("days_of_week", "months", "occurrences"):
+            assert set(getattr(found, name) or ()) == set(members[name])
+        if isinstance(timing, AtTime):
+            told = (found.execution_type, found.hour_ms, found.start_window_ms)
+            assert told == ("TIME", timing.hour_ms, timing.start_window_ms)
+        else:
+            assert found.execution_type == "INTERVAL"
+            assert found.interval == IntervalRecord(timing.start_hour_ms, timing.end_hour_ms, timing.frequency_ms)
+        accepted(client, client.dialect.delete_schedule_request(guid))
+
+    asked()
 
 
 @pytest.mark.parametrize("richness", ["poorest", "plain", "generous"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -268,6 +269,29 @@ def test_what_was_missed_is_not_caught_up(start: Start, tmp_path: Path, lively: 
     second = start(state_file=tmp_path / "world", schedules_fire=True, task_retention_seconds=0, start_at=at(25, 1) + 1)
     until(second, at(25, 2, 30))
     assert {when for _, when in exports(second)} == {at(25, 2)}
+
+
+def test_a_server_that_stood_still_does_not_catch_up_either(lively: Vplus) -> None:
+    lively.server.engine.firing.patience = MINUTE
+    until(lively, at(24, 1, 2))
+    assert exports(lively) == []
+    until(lively, at(25, 0, 59))
+    until(lively, at(25, 1, 0) + 1000)
+    assert [when for _, when in exports(lively)] == [at(25, 1)] * 2
+
+
+def test_schedules_fire_by_themselves_on_a_fast_clock(start: Start) -> None:
+    vplus = start(stepped=False, speed=240.0, schedules_fire=True)
+    assert vplus.server.engine.firing.patience == 240 * MINUTE
+    vplus.server.control.protection.change(
+        "schedules", "schedule-beta", execution_type="INTERVAL", interval=[0, 24 * HOUR - 1, MINUTE]
+    )
+    give_up = time.monotonic() + 20
+    while len(found := [when for vm, when in exports(vplus) if vm == "vm-beta-web"]) < 3:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    assert all(when % MINUTE == 0 for when in found)
+    assert {later - earlier for earlier, later in pairwise(found)} == {MINUTE}
 
 
 def test_a_vm_that_disappears_leaves_a_policy_that_says_so_at_the_next_sync(lively: Vplus) -> None:
