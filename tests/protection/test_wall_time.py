@@ -24,8 +24,8 @@ from tests.protection.promises import (
     timed_promises,
 )
 from vplus_bridge.protection.promised_runs import expected_runs, next_runs
-from vplus_bridge.protection.schedule_words import errors, note, sentence
-from vplus_bridge.protection.wall_time import BackupType, Promise, known_zones
+from vplus_bridge.protection.schedule_words import errors, note, sentence, unknown_occurrence
+from vplus_bridge.protection.wall_time import BackupType, Occurrence, Promise, known_zones
 
 SUNDAYS = at("02:00", "Europe/Warsaw", [SUN])
 HOURLY = every(120, "08:00", "18:00", "Europe/Warsaw", WORKDAYS)
@@ -65,6 +65,12 @@ def test_names_that_mean_another_zone_on_another_machine_are_none() -> None:
     assert list(errors(replace(SUNDAYS, zone="localtime"))) == ["zone"]
 
 
+def test_a_fifth_which_would_be_29_february_only_is_refused_with_a_remedy() -> None:
+    assert "FIFTH" not in Occurrence.__members__
+    assert "“FIFTH” is not" in unknown_occurrence("FIFTH")
+    assert "Choose last" in unknown_occurrence("FIFTH")
+
+
 def test_several_errors_are_told_at_once() -> None:
     assert set(errors(replace(HOURLY, zone="Mars", days_of_week=frozenset(), start=None))) == {
         "zone",
@@ -92,7 +98,9 @@ def test_a_promise_without_errors_runs_in_every_year(promise: Promise) -> None:
     [
         (SUNDAYS, "Full backup every Sunday at 02:00, Warsaw time."),
         (at("02:00", "UTC"), "Full backup every day at 02:00, UTC."),
-        (at("09:30", "Etc/GMT+5", [SAT, SUN]), "Full backup every Saturday and Sunday at 09:30, GMT+5."),
+        (at("09:30", "Etc/GMT+5", [SAT, SUN]), "Full backup every Saturday and Sunday at 09:30, UTC-5."),
+        (at("09:30", "Etc/GMT-14", [SAT]), "Full backup every Saturday at 09:30, UTC+14."),
+        (at("09:30", "EST5EDT", [SAT]), "Full backup every Saturday at 09:30, EST5EDT."),
         (
             at("22:00", "America/New_York", [SAT], occurrences=[1]),
             "Full backup on the first Saturday of every month at 22:00, New York time.",

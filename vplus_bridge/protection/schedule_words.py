@@ -36,6 +36,7 @@ OCCURRENCES = {
     Occurrence.LAST: gettext_lazy("last"),
 }
 KINDS = {BackupType.FULL: gettext_lazy("Full backup"), BackupType.INCREMENTAL: gettext_lazy("Incremental backup")}
+TURNED = str.maketrans("+-", "-+")
 WORKDAYS = frozenset(Weekday) - {Weekday.SATURDAY, Weekday.SUNDAY}
 
 
@@ -50,10 +51,10 @@ def sentence(promise: Promise) -> str:
 
 
 def zone_words(zone: str) -> str:
-    """Name a zone for people: `Warsaw time`, `UTC`."""
+    """Name a zone for people: `Warsaw time`, `UTC`; `UTC-5` for Etc/GMT+5, whose sign is turned around."""
     area, _slash, place = zone.rpartition("/")
     if not area or area == "Etc":
-        return zone.removeprefix("Etc/")
+        return place.translate(TURNED).replace("GMT", "UTC") if area and set(place) & {"+", "-"} else place
     return _("%(place)s time") % {"place": place.replace("_", " ")}
 
 
@@ -140,6 +141,14 @@ _MISTAKES: Mapping[Mistake, Callable[[Promise], str]] = {
         "A run must be allowed to start within 5 minutes to 20 hours. Choose a length between them, for example 6 hours."
     ),
 }
+
+
+def unknown_occurrence(name: str) -> str:
+    """Return the error of the field `occurrences` for a word that is none, as a fifth, which would be 29 February only."""
+    return _(
+        "“%(name)s” is not first, second, third, fourth or last. Only some months have a fifth of a weekday, "
+        "and February only on the 29th. Choose last: it is there in each month."
+    ) % {"name": name}
 
 
 def note(run: Run) -> str:
