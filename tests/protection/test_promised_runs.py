@@ -60,6 +60,14 @@ def test_a_shorter_wait_with_a_longer_window_can_be_the_longest() -> None:
     assert gap.allowance == gap.length + 20 * HOUR
 
 
+def test_of_two_runs_at_one_instant_the_shorter_window_counts() -> None:
+    both = [at("02:00", "UTC", start_window=window * HOUR) for window in (20, 5)]
+    for promises in (both, both[::-1]):
+        gap = longest_gap(promises, START)
+        assert gap is not None
+        assert gap.start_window == 5 * HOUR
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(timed_promises | repeated_promises, min_size=1, max_size=3), starts)
 def test_the_longest_gap_is_the_naive_one(promises: list[Promise], start: datetime) -> None:
@@ -81,6 +89,14 @@ def test_expected_runs_hold_their_first_instant_and_not_their_end() -> None:
     assert [run.utc for run in expected_runs(nightly, two, two + timedelta(days=1))] == [two]
     assert expected_runs(nightly, two + timedelta(seconds=1), two + timedelta(days=1)) == []
     assert expected_runs(replace(nightly, active=False), two, two + timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize(("zone", "clock"), [("Pacific/Kiritimati", "00:30"), ("Etc/GMT+12", "23:30")])
+def test_a_run_on_another_day_than_utc_is_expected_too(zone: str, clock: str) -> None:
+    (run,) = expected_runs(at(clock, zone), START, START + timedelta(days=1))
+    assert run.utc.date() != run.local.date()
+    after = run.utc + timedelta(minutes=1)
+    assert [other.utc for other in expected_runs(at(clock, zone), run.utc, after)] == [run.utc]
 
 
 def test_what_is_odd_about_a_run_is_a_code_of_its_own() -> None:
