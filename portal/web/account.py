@@ -54,7 +54,7 @@ def account(request: HttpRequest) -> HttpResponse:
         messages.success(request, _("Your profile is changed."))
         return redirect("account")
     places = [
-        Place(place.name, reverse("tenant:vm_list", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
+        Place(place.name, reverse("tenant:overview", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
         for place in entrance.places_of(person.pk)
     ]
     context = {

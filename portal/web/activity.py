@@ -1,7 +1,6 @@
 """What ran and runs: operations, vPlus's tasks, and the page of one operation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,15 +12,15 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
 from portal.web import shown
 from portal.web.filters import FilterBar, Select, pager
+from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, task_rows, task_word
 from portal.web.virtual_machines import age
 from portal.web.wording import moments
-from portal.web.wording.badges import OPERATION, Badge, task_badge
+from portal.web.wording.badges import OPERATION, task_badge
 from portal.web.wording.numbers import size_words
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, page_of
@@ -37,21 +36,6 @@ from vplus_bridge.ownership import visible
 
 ACTIVE_FIRST = Keyset("active-first", (Key("ended"), Key("requested_at", descending=True), Key("id")))
 NEWEST_TASKS = Keyset("newest", (Key("first_seen_at", descending=True), Key("guid")))
-TASK_WORDS = {
-    "EXPORT": lazy("Export"),
-    "STORE": lazy("Store"),
-    "RESTORE": lazy("Restore"),
-    "IMPORT": lazy("Import"),
-    "INDEX": lazy("Index"),
-    "OLD_BACKUPS_REMOVAL": lazy("Removal of old backups"),
-    "OLD_SNAPSHOTS_REMOVAL": lazy("Removal of old snapshots"),
-    "MOUNT": lazy("Mount"),
-    "UNMOUNT": lazy("Unmount"),
-    "DELETE": lazy("Delete"),
-    "SNAPSHOT": lazy("Snapshot"),
-    "SNAPSHOT_REVERSION": lazy("Snapshot reversion"),
-}
-TASK_STATES = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
 
 
 @require_safe
@@ -86,21 +70,6 @@ def activity(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     return render(request, "web/activity/list.html", context)
 
 
-@dataclass(frozen=True)
-class TaskRow:
-    """One task in a table."""
-
-    type_word: Any
-    badge: Badge
-    percent: float | None
-    vm_name: str
-    vm_url: str
-    backup_words: str
-    schedule_name: str
-    window_words: str
-    started_at: datetime
-
-
 @require_safe
 def tasks(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     """What vPlus does with the tenant's machines, also what nobody here asked for."""
@@ -130,7 +99,7 @@ def tasks(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "tabs": _tabs(tenant_slug, "tasks"),
         "tab": "tasks",
         "filters": bar.context(),
-        "tasks": _task_rows(actor, page.rows, tenant_slug, now),
+        "tasks": task_rows(actor, page.rows, tenant_slug, now),
     }
     context |= pager(bar, page, rows.count())
     return render(request, "web/activity/list.html", context)
@@ -168,7 +137,7 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
         "result": _result(row, made, now),
         "tasks": [
             {
-                "type_word": TASK_WORDS.get(task.type, task.type_description or task.type),
+                "type_word": task_word(task),
                 "badge": task_badge(task.state, task.state_description),
                 "percent": task.progress if task.live else None,
                 "started_at": task.started_at or task.first_seen_at,
@@ -208,30 +177,6 @@ def _tabs(slug: str, current: str) -> list[dict[str, Any]]:
         {"word": word, "url": reverse(name, kwargs={"tenant_slug": slug}), "current": key == current, "count": None}
         for key, name, word in names
     ]
-
-
-def _task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> list[TaskRow]:
-    guids = {row.virtual_machine_guid for row in rows}
-    names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name"))
-    zone = timezone.get_current_timezone()
-    shown_rows = []
-    for row in rows:
-        window = [moment for moment in (row.window_start, row.window_end) if moment]
-        name = names.get(row.virtual_machine_guid, "")
-        shown_rows.append(
-            TaskRow(
-                type_word=TASK_WORDS.get(row.type, row.type_description or row.type),
-                badge=task_badge(row.state, row.state_description),
-                percent=row.progress if row.live else None,
-                vm_name=name or _("Not among yours any more"),
-                vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
-                backup_words=shown.type_word(row.backup_type) if row.backup_type else "",
-                schedule_name=_("Schedule") if row.schedule_guid else "",
-                window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
-                started_at=row.started_at or row.window_start or row.first_seen_at,
-            )
-        )
-    return shown_rows
 
 
 def _outcome(row: Operation) -> str:

@@ -22,9 +22,9 @@ def home(request: HttpRequest) -> HttpResponse:
     places = entrance.places_of(person.pk)
     slugs = [place.slug for place in places]
     if person.last_tenant_slug in slugs:
-        return redirect("tenant:vm_list", tenant_slug=person.last_tenant_slug)
+        return redirect("tenant:overview", tenant_slug=person.last_tenant_slug)
     if len(slugs) == 1 and not person.provider_role:
-        return redirect("tenant:vm_list", tenant_slug=slugs[0])
+        return redirect("tenant:overview", tenant_slug=slugs[0])
     if not slugs and person.provider_role:
         return redirect("console:inbox")
     return redirect("chooser")
@@ -36,7 +36,7 @@ def chooser(request: HttpRequest) -> HttpResponse:
     person = _person(request)
     search = request.GET.get("search", "").strip()[:200]
     places = [
-        Place(place.name, reverse("tenant:vm_list", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
+        Place(place.name, reverse("tenant:overview", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
         for place in entrance.places_of(person.pk)
     ]
     if person.provider_role:

@@ -56,8 +56,9 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
     here = request.resolver_match.view_name if request.resolver_match else ""
     unprotected = counts_of(request, actor)["not_protected"]
     running = operations(actor).filter(state__in=ACTIVE).count()
-    machines = reverse("tenant:vm_list", kwargs=slug)
+    home, machines = reverse("tenant:overview", kwargs=slug), reverse("tenant:vm_list", kwargs=slug)
     menu = [
+        MenuEntry(_("Overview"), "layout-dashboard", home, current=here == "tenant:overview"),
         MenuEntry(
             _("Virtual machines"),
             "server-2",
@@ -79,7 +80,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
         ),
     ]
     places = [
-        Place(place.name, reverse("tenant:vm_list", kwargs={"tenant_slug": place.slug}), Role(place.role).label,
+        Place(place.name, reverse("tenant:overview", kwargs={"tenant_slug": place.slug}), Role(place.role).label,
               current=place.slug == actor.tenant_slug)
         for place in entrance.places_of(actor.person.id)
     ]  # fmt: skip
@@ -88,7 +89,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
     return Frame(
         brand=BRAND,
         person=_person(actor),
-        place=Place(actor.tenant_name, machines, Role(actor.role).label, current=True),
+        place=Place(actor.tenant_name, home, Role(actor.role).label, current=True),
         menu=menu,
         places=places,
         chooser_url=reverse("chooser") if len(places) > PLACES_SHOWN else "",
@@ -104,7 +105,7 @@ def _console_frame(request: HttpRequest, provider: ProviderActor) -> Frame:
     here = request.resolver_match.view_name if request.resolver_match else ""
     tone: Tone = "attn" if count else ""
     places = [
-        Place(place.name, reverse("tenant:vm_list", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
+        Place(place.name, reverse("tenant:overview", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
         for place in entrance.places_of(provider.person.id)
     ]
     console = _console_place(provider.role, current=True)

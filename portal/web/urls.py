@@ -1,15 +1,14 @@
 """Pages of a tenant, below /t/<slug>/; names are ``tenant:...`` (screens.md 2)."""
 
 from django.urls import path
-from django.views.generic import RedirectView
 
 from portal.live.stream import live
-from portal.web import activity, backup, history, virtual_machines
+from portal.web import activity, backup, history, overview, virtual_machines
 
 app_name = "tenant"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="tenant:vm_list"), name="overview"),
+    path("", overview.overview, name="overview"),
     path("virtual-machines/", virtual_machines.vm_list, name="vm_list"),
     path("virtual-machines/<str:guid>/", virtual_machines.vm_detail, name="vm_detail"),
     path("virtual-machines/<str:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),

@@ -1,6 +1,6 @@
 """The list of virtual machines, and one with its tabs. A view fits a screen; what it shows comes from the mirror."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,9 +56,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     context = {
         **pager(bar, page, rows.count()),
         "age": age(inventory.succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
-        "segments": numbers.coverage_segments(
-            [("bad", counts["not_protected"]), ("idle", counts["unknown"]), ("track", counts["gone"])]
-        ),
+        "segments": coverage(counts),
         "tiles": _tiles(bar, counts),
         "filters": bar.context(),
         "columns": _columns(bar, order),
@@ -133,18 +131,38 @@ def _list_bar(request: ScopedRequest, actor: Actor) -> FilterBar:
     )
 
 
-def _tiles(bar: FilterBar, counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    chosen = bar.value("status")
+def coverage(counts: Mapping[str, int]) -> list[numbers.Segment]:
+    """Return the rectangles of the coverage bar, worst first."""
+    fills = {"not_protected": "bad", "at_risk": "warn", "unknown": "idle", "protected": "ok", "gone": "track"}
+    return numbers.coverage_segments([(fill, counts[status]) for status, fill in fills.items()])
+
+
+def status_tiles(counts: Mapping[str, int], url: Callable[[str], str], chosen: str = "") -> list[dict[str, Any]]:
+    """Return a tile for each state, worst first; states that nothing is in are left out, save the worst and the last."""
     words = [
-        ("", _("All"), "", counts["all"]),
-        ("not_protected", _("Not protected"), "bad", counts["not_protected"]),
-        ("unknown", _("Not judged"), "", counts["unknown"]),
-        ("gone", _("Gone"), "", counts["gone"]),
+        ("not_protected", _("Not protected"), "bad"),
+        ("at_risk", _("At risk"), "warn"),
+        ("unknown", _("Not judged"), ""),
+        ("protected", _("Protected"), ""),
+        ("gone", _("Gone"), ""),
     ]
     return [
-        {"word": word, "count": count, "url": bar.url(status=status), "tone": tone, "current": chosen == status}
-        for status, word, tone, count in words
+        {"word": word, "count": counts[status], "url": url(status), "tone": tone, "current": chosen == status}
+        for status, word, tone in words
+        if counts[status] or status in ("not_protected", "gone", chosen)
     ]
+
+
+def _tiles(bar: FilterBar, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    chosen = bar.value("status")
+    everything = {
+        "word": _("All"),
+        "count": counts["all"],
+        "url": bar.url(status=None),
+        "tone": "",
+        "current": not chosen,
+    }
+    return [everything, *status_tiles(counts, lambda status: bar.url(status=status), chosen)]
 
 
 def _columns(bar: FilterBar, order: str) -> dict[str, dict[str, str]]:
@@ -179,16 +197,21 @@ def _order_word(order: str) -> str:
 
 def _empty_text(bar: FilterBar, counts: Mapping[str, int], read_at: datetime | None, now: datetime) -> str:
     if counts["all"] == 0:
-        words = _("No virtual machines yet. They appear once your provider has assigned them.")
-        if read_at is None:
-            return words
-        return f"{words} {_('Inventory was read %(ago)s.') % {'ago': moments.relative_words(read_at, now)}}"
+        return no_machines_words(read_at, now)
     only_tile = not any(bar.value(name) for name in ("search", "presence", "policy", "points"))
     if bar.value("status") == "not_protected" and only_tile:
         return _(
             "None. Every virtual machine on the platform has a restorable backup, or its history was not read yet."
         )
     return _("Nothing matches.")
+
+
+def no_machines_words(read_at: datetime | None, now: datetime) -> str:
+    """Return what is said where there is no virtual machine at all: when some will appear, and how fresh that is."""
+    words = _("No virtual machines yet. They appear once your provider has assigned them.")
+    if read_at is None:
+        return words
+    return f"{words} {_('Inventory was read %(ago)s.') % {'ago': moments.relative_words(read_at, now)}}"
 
 
 def _granted_words(actor: Actor) -> str:

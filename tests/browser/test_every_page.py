@@ -20,6 +20,7 @@ Visit = tuple[str, str]
 
 def tenant_pages(house: House) -> list[Visit]:
     return [
+        ("overview", "/t/alpha/"),
         ("list", MACHINES),
         ("list with filters", f"{MACHINES}?search=web&presence=yes&status=unknown"),
         ("list, nothing matches", f"{MACHINES}?search=no-such-thing"),

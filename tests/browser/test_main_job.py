@@ -95,7 +95,7 @@ def tab_to(page: Page, name: str, *, most: int = 80) -> None:
 
 def test_with_the_keyboard_alone(page: Page, web: Processes, working: Bridge, cast: Cast) -> None:
     """From signing in to the result; Escape closes the dialog and gives the focus back."""
-    page.goto(web.url)
+    page.goto(f"{web.url}{MACHINES}")  # asks to sign in, and leads back
     tab_to(page, "E-mail")
     page.keyboard.type(cast.oscar.email)
     tab_to(page, "Password")
@@ -126,7 +126,7 @@ def test_without_scripts(browser: Browser, web: Processes, working: Bridge, cast
     """The same job, and the bulk of it, with JavaScript off; filters have their button, an operation its [Refresh]."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(web.url)
+    page.goto(f"{web.url}{MACHINES}")
     page.get_by_label("E-mail").fill(cast.oscar.email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()

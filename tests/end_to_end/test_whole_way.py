@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD, Member
 from tests.end_to_end.conftest import Portal
@@ -112,7 +113,7 @@ def test_in_a_browser_two_presses_lead_to_a_new_restore_point(portal: Portal, pa
     before = len(restore_points(portal, machine, portal.cast.vera))
     for task in ("EXPORT", "STORE"):  # vPlus stays in each stage until it was seen
         portal.vplus.control.next_outcome(Outcome(type=task, outcome="hold"))
-    page.goto(portal.url)
+    page.goto(f"{portal.url}{LIST}")
     page.get_by_label("E-mail").fill(portal.cast.oscar.email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
@@ -135,7 +136,8 @@ def test_in_a_browser_two_presses_lead_to_a_new_restore_point(portal: Portal, pa
     eventually("it is done", partial(shows, "Done. There is a new restore point."))
     assert percents == sorted(percents), "the bar went backwards"
     page.get_by_role("link", name="Restore points").click()
-    assert page.locator("tbody tr").count() == before + 1
+    page.get_by_role("link", name="As a list").click()
+    expect(page.locator("tbody tr")).to_have_count(before + 1)
 
 
 def test_processes_say_nothing_alarming(portal: Portal) -> None:

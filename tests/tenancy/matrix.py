@@ -45,7 +45,7 @@ VM = {**SLUG, "guid": "vm-{alpha}"}
 _page = answers(404, nobody=302, members=200)
 _read_only = answers(404, nobody=302, members=405)
 TENANT_PAGES = {
-    "tenant:overview": Asked(answers(404, nobody=302, members=302), answers(404, nobody=302, members=302), SLUG),
+    "tenant:overview": Asked(_page, _read_only, SLUG),
     "tenant:vm_list": Asked(_page, _read_only, SLUG),
     "tenant:vm_detail": Asked(_page, _read_only, VM),
     "tenant:vm_restore_points": Asked(_page, _read_only, VM),

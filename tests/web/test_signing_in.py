@@ -8,7 +8,7 @@ from django.core import mail
 from django.core.cache import cache
 
 from tests.conftest import PASSWORD, Cast
-from tests.web.conftest import LIST, Visitor
+from tests.web.conftest import ALPHA, LIST, Visitor
 
 LOGIN, LOGOUT, RESET = "/accounts/login/", "/accounts/logout/", "/accounts/password/reset/"
 
@@ -41,7 +41,7 @@ def test_too_many_tries_have_to_wait_even_when_redis_is_wiped(cast: Cast) -> Non
         visitor.post(LOGIN, login=cast.oscar.email, password="wrong")
     assert visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "Sign in"
     cache.clear()
-    assert visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "Virtual machines"
+    assert visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "No virtual machines yet"
 
 
 def test_signing_out_ends_the_session(cast: Cast, oscar: Visitor) -> None:
@@ -72,7 +72,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(cast: Cast) -> None:
     new = "a better horse battery staple"
     assert visitor.post(action, password1=new, password2=new).heading in ("Your password is set", "Virtual machines")
     assert Visitor().post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "Sign in"
-    assert Visitor().post(LOGIN, login=cast.oscar.email, password=new).heading == "Virtual machines"
+    assert Visitor().post(LOGIN, login=cast.oscar.email, password=new).heading == "No virtual machines yet"
     assert visitor.get(path).status in (200, 302)
     assert (
         "This link no longer works"
@@ -113,7 +113,7 @@ def test_one_that_was_switched_off_gets_no_further(cast: Cast, oscar: Visitor) -
 
 @pytest.mark.parametrize(
     ("who", "where"),
-    [("oscar", LIST), ("paula", "/console/virtual-machines/"), ("arthur", "/console/virtual-machines/")],
+    [("oscar", ALPHA), ("paula", "/console/virtual-machines/"), ("arthur", "/console/virtual-machines/")],
 )
 def test_the_start_leads_to_ones_place(who: str, where: str, cast: Cast) -> None:
     assert Visitor(getattr(cast, who)).get("/").response.url == where
@@ -133,9 +133,9 @@ def test_who_is_in_several_tenants_chooses_and_is_led_to_the_last(cast: Cast) ->
     assert "Alpha Operator" in page.main.text
     assert "Beta Viewer" in page.main.text
     assert oscar.get(page.all("a", css_class="place")[1].attributes["href"]).status == 200
-    assert oscar.get("/").response.url == "/t/beta/virtual-machines/"
+    assert oscar.get("/").response.url == "/t/beta/"
     switcher = oscar.get(LIST).one("details", css_class="switcher")
-    assert {one.attributes["href"] for one in switcher.all("a")} >= {LIST, "/t/beta/virtual-machines/"}
+    assert {one.attributes["href"] for one in switcher.all("a")} >= {ALPHA, "/t/beta/"}
 
 
 def test_the_account_page_keeps_what_was_typed(cast: Cast, oscar: Visitor) -> None:

@@ -65,6 +65,12 @@ def read_at(*names: str) -> dict[str, datetime | None]:
     return {name: known.get(name) for name in names}
 
 
+def states_of(*names: str) -> dict[str, ReadState]:
+    """Return the states of these readings, in one SQL statement; a new one for a reading that never was."""
+    known = {row.name: row for row in ReadState.objects.filter(name__in=names)}
+    return {name: known.get(name) or ReadState(name=name) for name in names}
+
+
 def all_states() -> list[ReadState]:
     """Return the state of every reading there has been, by name."""
     return list(ReadState.objects.order_by("name"))

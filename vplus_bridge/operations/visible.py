@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from tenants.refusals import NotVisible
 from tenants.rights import Actor
@@ -65,6 +65,11 @@ def operations_of_tasks(actor: Actor, task_guids: Iterable[str]) -> dict[str, Op
     )
     rows = operations(actor).in_bulk(list(set(linked.values())))
     return {guid: rows[operation_id] for guid, operation_id in linked.items() if operation_id in rows}
+
+
+def tasks_on_their_own(actor: Actor) -> QuerySet[Task]:
+    """Return the visible tasks that no operation made: those of schedules, and those that vPlus gives itself."""
+    return visible.tasks(actor).filter(~Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
 
 
 def tasks_of_backup(actor: Actor, backup_guid: str) -> QuerySet[Task]:

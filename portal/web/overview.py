@@ -1,0 +1,218 @@
+"""The overview of a tenant: is everything protected, what is to do, what runs, what failed. Its heading is the answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
+
+from portal.request_scope import ScopedRequest
+from portal.web import shown
+from portal.web.frame import counts_of
+from portal.web.tasks_shown import TaskRow, task_rows
+from portal.web.virtual_machines import age, coverage, no_machines_words, status_tiles
+from portal.web.wording import moments
+from portal.web.wording.badges import Badge, Word, operation_badge
+from tenants.rights import Actor
+from vplus_bridge.mirror import listing
+from vplus_bridge.mirror.models import ReadState, VirtualMachine
+from vplus_bridge.mirror.read_state import CONTACT, INVENTORY, TASKS, states_of
+from vplus_bridge.operations import visible as operations
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import ACTIVE, State
+from vplus_bridge.ownership import visible
+from vplus_bridge.protection.verdict import RANK
+
+MOST_TO_DO = 3
+MOST_SHOWN = 5
+LOOKED_BACK: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class ToDo:
+    """One thing to do next, with the button that does it; ``button_word`` is empty for who may not."""
+
+    name: str
+    url: str
+    badge: Badge
+    reason: Word
+    button_word: str
+    button_url: str
+    icon_name: str
+    in_dialog: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Something that failed lately: what, of which machine, when, and why in a few words."""
+
+    name: str
+    what: str
+    url: str
+    at: datetime
+    badge: Badge
+    reason: Word
+
+
+@require_safe
+def overview(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
+    """Answer the four questions from the mirror, with the age of each answer."""
+    actor, now = request.actor, timezone.now()
+    counts = counts_of(request, actor)
+    states = states_of(INVENTORY, TASKS, CONTACT)
+    running = list(_under_way(actor)[: MOST_SHOWN + 1])
+    by_itself = list(
+        operations.tasks_on_their_own(actor).filter(live=True).order_by("-first_seen_at")[: MOST_SHOWN + 1]
+    )
+    failed_operations = list(_failed_operations(actor, now - LOOKED_BACK)[: MOST_SHOWN + 1])
+    failed = _failures(actor, failed_operations, now)
+    heading, lead = heading_words(counts, states[CONTACT], now)
+    tasks_age = age(states[TASKS].succeeded_at, settings.VPLUS_POLL_IDLE_SECONDS, now)
+    activity_url = reverse("tenant:activity", kwargs={"tenant_slug": tenant_slug})
+    list_url = reverse("tenant:vm_list", kwargs={"tenant_slug": tenant_slug})
+    context = {
+        "heading": heading,
+        "lead": lead or _granted(actor, counts),
+        "age": age(states[INVENTORY].succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
+        "tasks_age": tasks_age,
+        "segments": coverage(counts),
+        "tiles": status_tiles(counts, lambda status: f"{list_url}?{urlencode({'status': status})}"),
+        "empty_text": "" if counts["all"] else no_machines_words(states[INVENTORY].succeeded_at, now),
+        "to_do": _to_do(actor, failed_operations, tenant_slug, now),
+        "more_to_do": max(0, counts["not_protected"] - MOST_TO_DO),
+        "more_to_do_url": f"{list_url}?status=not_protected",
+        "running": shown.operation_rows(running[:MOST_SHOWN], tenant_slug, now),
+        "running_tasks": _own_tasks(actor, running, by_itself, tenant_slug, now),
+        "more_running": len(running) + len(by_itself) > MOST_SHOWN,
+        "failed": failed[:MOST_SHOWN],
+        "more_failed": len(failed) > MOST_SHOWN,
+        "activity_url": activity_url,
+        "failed_url": f"{activity_url}?state=failed",
+    }
+    return render(request, "web/overview.html", context)
+
+
+def heading_words(counts: Mapping[str, int], contact: ReadState, now: datetime) -> tuple[str, str]:
+    """Return the heading and the sentence under it: how many are in the worst state there is, of all on the platform."""
+    total = counts["all"] - counts["gone"]
+    if counts["all"] == 0:
+        return _("No virtual machines yet"), ""
+    known = _state_words(counts, total)
+    if contact.failing_since:
+        since = moments.clock_words(contact.failing_since, now, timezone.get_current_timezone())
+        return _("Not known since %(time)s: no contact") % {"time": since}, _("When last read: %(words)s.") % {
+            "words": known[0]
+        }
+    return known
+
+
+def _state_words(counts: Mapping[str, int], total: int) -> tuple[str, str]:
+    figures = {"total": total}
+    if total == 0:
+        return _("No virtual machine is on the platform"), _("Those that are gone keep their restore points.")
+    if count := counts["not_protected"]:
+        words = ngettext(
+            "%(n)d of %(total)d virtual machines is not protected",
+            "%(n)d of %(total)d virtual machines are not protected",
+            count,
+        )
+        return words % {**figures, "n": count}, _("There is no restore point of it.") if count == 1 else _(
+            "There is no restore point of any of them."
+        )
+    if count := counts["at_risk"]:
+        words = ngettext(
+            "%(n)d of %(total)d virtual machines is at risk", "%(n)d of %(total)d virtual machines are at risk", count
+        )
+        return words % {**figures, "n": count}, _("They can be restored, but not from as recently as was promised.")
+    if count := counts["unknown"]:
+        words = ngettext(
+            "%(n)d of %(total)d virtual machines is not judged yet",
+            "%(n)d of %(total)d virtual machines are not judged yet",
+            count,
+        )
+        return words % {**figures, "n": count}, _(
+            "Nothing is called protected without evidence; what the backup system says stands beside each of them."
+        )
+    words = ngettext("The %(n)d virtual machine is protected", "All %(n)d virtual machines are protected", total)
+    return words % {"n": total}, ""
+
+
+def _granted(actor: Actor, counts: Mapping[str, int]) -> str:
+    if actor.sees_all or not counts["all"]:
+        return ""
+    return _("This is about what is granted to you.")
+
+
+def _under_way(actor: Actor) -> Any:
+    return operations.operations(actor).filter(state__in=ACTIVE).order_by("-requested_at", "pk")
+
+
+def _failed_operations(actor: Actor, since: datetime) -> Any:
+    ended = {State.FAILED, State.NEEDS_ATTENTION}
+    rows = operations.operations(actor).filter(state__in=ended, finished_at__gte=since)
+    return rows.order_by("-finished_at", "pk")
+
+
+def _own_tasks(
+    actor: Actor, running: Sequence[Operation], by_itself: Sequence[Any], slug: str, now: datetime
+) -> list[TaskRow]:
+    room = max(0, MOST_SHOWN - len(running))
+    return task_rows(actor, by_itself[:room], slug, now)
+
+
+def _to_do(actor: Actor, failed: Sequence[Operation], slug: str, now: datetime) -> list[ToDo]:
+    """Return at most three things, worst first: machines in a bad state, then operations that failed."""
+    pressing = visible.virtual_machines(actor).filter(attention_rank__lt=RANK["unknown"])
+    machines = listing.page_of(pressing, listing.DEFAULT_ORDERING, "", MOST_TO_DO).rows
+    active = operations.active_by_machine(actor, [row.guid for row in machines])
+    found = [_machine_to_do(row) for row in shown.machine_rows(machines, actor, active, now)]
+    there = {row.guid for row in machines}
+    for operation in failed:
+        if operation.virtual_machine_guid not in there:
+            there.add(operation.virtual_machine_guid)
+            found.append(_operation_to_do(operation, slug, now))
+    return found[:MOST_TO_DO]
+
+
+def _machine_to_do(row: shown.MachineRow) -> ToDo:
+    word, url, icon = "", "", ""
+    if row.operation:
+        word, url, icon = _("Watch"), row.operation.url, "activity"
+    elif row.can_back_up:
+        word, url, icon = _("Back up"), row.back_up_url, "cloud-up"
+    return ToDo(row.name, row.url, row.badge, row.reason, word, url, icon, in_dialog=row.can_back_up)
+
+
+def _operation_to_do(operation: Operation, slug: str, now: datetime) -> ToDo:
+    [row] = shown.operation_rows([operation], slug, now)
+    name = operation.virtual_machine_name
+    return ToDo(name, row.vm_url, row.badge, f"{row.what}: {row.reason}", _("See why"), row.url, "info-circle")
+
+
+def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[Failed]:
+    """Return what failed lately, newest first: operations, and machines whose newest backup failed without one."""
+    slug = actor.tenant_slug
+    known = {operation.virtual_machine_guid for operation in failed}
+    lately = visible.virtual_machines(actor).filter(last_attempt_failed_at__gte=now - LOOKED_BACK)
+    machines = list(lately.exclude(guid__in=known).order_by("-last_attempt_failed_at", "guid")[: MOST_SHOWN + 1])
+    found = [
+        Failed(row.vm_name, row.what, row.url, operation.finished_at or row.started_at, row.badge, row.reason)
+        for operation, row in zip(failed, shown.operation_rows(failed, slug, now), strict=True)
+    ]
+    return sorted([*found, *(_failed_backup(row, slug) for row in machines)], key=lambda one: one.at, reverse=True)
+
+
+def _failed_backup(machine: VirtualMachine, slug: str) -> Failed:
+    at = machine.last_attempt_failed_at
+    assert at is not None  # noqa: S101  # the filter has seen to it; this tells the type checker
+    url = f"{shown.machine_url('vm_backups', slug, machine.guid)}?status=FAILED"
+    return Failed(machine.name, _("Backup"), url, at, operation_badge(State.FAILED), "")

@@ -1,0 +1,81 @@
+"""What rows show of vPlus's tasks: words for type, state, schedule and window, ready for the templates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+
+from portal.web import shown
+from portal.web.wording import moments
+from portal.web.wording.badges import Badge, task_badge
+from tenants.rights import Actor
+from vplus_bridge.mirror.models import Task
+from vplus_bridge.ownership import visible
+
+TASK_WORDS: Final = {
+    "EXPORT": lazy("Export"),
+    "STORE": lazy("Store"),
+    "RESTORE": lazy("Restore"),
+    "IMPORT": lazy("Import"),
+    "INDEX": lazy("Index"),
+    "OLD_BACKUPS_REMOVAL": lazy("Removal of old backups"),
+    "OLD_SNAPSHOTS_REMOVAL": lazy("Removal of old snapshots"),
+    "MOUNT": lazy("Mount"),
+    "UNMOUNT": lazy("Unmount"),
+    "DELETE": lazy("Delete"),
+    "SNAPSHOT": lazy("Snapshot"),
+    "SNAPSHOT_REVERSION": lazy("Snapshot reversion"),
+}
+TASK_STATES: Final = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task in a table."""
+
+    guid: str
+    type_word: Any
+    badge: Badge
+    percent: float | None
+    live: bool
+    vm_name: str
+    vm_url: str
+    backup_words: str
+    by: str
+    window_words: str
+    started_at: datetime
+
+
+def task_word(task: Task) -> Any:
+    """Return the type of a task in words; one we do not know as vPlus describes it."""
+    return TASK_WORDS.get(task.type, task.type_description or task.type)
+
+
+def task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> list[TaskRow]:
+    """Return tasks as table rows, in one SQL statement for the names of their machines."""
+    guids = {row.virtual_machine_guid for row in rows}
+    names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name")) if guids else {}
+    return [_task_row(row, names, slug, now) for row in rows]
+
+
+def _task_row(row: Task, names: Mapping[str, str], slug: str, now: datetime) -> TaskRow:
+    zone = timezone.get_current_timezone()
+    window = [moment for moment in (row.window_start, row.window_end) if moment]
+    name = names.get(row.virtual_machine_guid, "")
+    return TaskRow(
+        guid=row.guid,
+        type_word=task_word(row),
+        badge=task_badge(row.state, row.state_description),
+        percent=row.progress if row.live else None,
+        live=row.live,
+        vm_name=name or _("Not among yours any more"),
+        vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
+        backup_words=shown.type_word(row.backup_type) if row.backup_type else "",
+        by=_("Schedule") if row.schedule_guid else "vPlus",
+        window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
+        started_at=row.started_at or row.window_start or row.first_seen_at,
+    )
