@@ -101,7 +101,7 @@ def test_with_the_keyboard_alone(page: Page, web: Processes, working: Bridge, ca
     tab_to(page, "Password")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{MACHINES}")
+    page.wait_for_url(f"{web.url}{MACHINES}")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.innerText") == "Skip to content"
     page.keyboard.press("Enter")
