@@ -18,6 +18,7 @@ from django.db import connections
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
+from portal.live.events import framed
 from portal.live.subscriptions import Stream, hub
 from portal.request_scope import ScopedRequest
 from tenants.entrance import Sight, Watcher
@@ -67,7 +68,7 @@ async def _events(stream: Stream) -> AsyncIterator[bytes]:
         return
     hub.open(stream)
     try:
-        yield b"id: 1\nevent: hello\ndata: {}\n\n"
+        yield b"id: 1\n" + framed("hello", {"spread": hub.spread_seconds})
         while True:
             try:
                 async with asyncio.timeout(settings.LIVE_HEARTBEAT_SECONDS):

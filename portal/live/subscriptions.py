@@ -37,6 +37,7 @@ LEEWAY = 2.0  # a page's clock is read while it is made, a little after the rows
 GATHER_SECONDS = 0.05  # several changes of rights at once are one look
 ONCE_MORE_SECONDS = 1.0  # who told may not have been finished with what it did
 LONGEST_PAUSE = 5.0
+PAGES_A_SECOND, LONGEST_SPREAD = 50, 20.0
 UNCHECKED = 3  # intervals without a look at rights, after which streams end
 READ_TIMEOUT = 10.0
 
@@ -104,6 +105,11 @@ class Hub:
     def watched_by(self, watcher: Watcher) -> int:
         """Return how many streams this session of a member has open; from any thread."""
         return self._by_watcher[watcher]
+
+    @property
+    def spread_seconds(self) -> float:
+        """Over how many seconds browsers should spread what they read again: about fifty pages a second."""
+        return min(LONGEST_SPREAD, max(1.0, self.count / PAGES_A_SECOND))
 
     def open(self, stream: Stream) -> None:
         """Take in a stream; it first gets what happened since its page was made, or is told to read again."""

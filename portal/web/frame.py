@@ -93,6 +93,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
         menu=menu,
         places=places,
         chooser_url=reverse("chooser") if len(places) > PLACES_SHOWN else "",
+        live_url=reverse("tenant:live", kwargs=slug),
         search_url=machines,
         bars=[*_suspended(actor), *_no_contact()],
         theme=_theme(actor.person.theme),

@@ -80,6 +80,7 @@ class Frame:
     manage: list[MenuEntry] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)  # the others and this one; shown when there is more than one
     chooser_url: str = ""
+    live_url: str = ""  # the stream of a tenant's changes
     search_url: str = ""  # the phone's search button leads to this list
     bars: list[GlobalBar] = field(default_factory=list)
     theme: Literal["light", "dark", ""] = ""  # "" follows the system

@@ -63,6 +63,7 @@ def what_words(operation: Operation) -> str:
 class Live:
     """A running operation inside a row."""
 
+    id: str
     label: str
     url: str
     stage_word: str
@@ -74,6 +75,7 @@ class Live:
 def live(operation: Operation, slug: str, now: datetime) -> Live:
     """Return the running part of a row."""
     return Live(
+        id=str(operation.pk),
         label=_("Backup of %(name)s") % {"name": operation.virtual_machine_name},
         url=operation_url(operation, slug),
         stage_word=stage_words(operation),

@@ -113,7 +113,12 @@ def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
 
 def age(at: datetime | None, interval_seconds: float, now: datetime) -> dict[str, Any]:
     """Return how old what is shown is, and whether that is older than three times its interval."""
-    return {"at": at, "stale": at is not None and now - at > timedelta(seconds=STALE_AFTER * interval_seconds)}
+    stale_after = STALE_AFTER * interval_seconds
+    return {
+        "at": at,
+        "stale": at is not None and now - at > timedelta(seconds=stale_after),
+        "stale_after": stale_after,
+    }
 
 
 def _list_bar(request: ScopedRequest, actor: Actor) -> FilterBar:

@@ -253,11 +253,13 @@
       location.assign(pathInfo.finalRequestPath);
     }
   });
-  document.addEventListener("htmx:afterSettle", () => {
-    for (const form of all(".selectable")) countSelection(form);
-    revealScripted(document);
-    refreshTimes();
-  });
+  for (const settled of ["htmx:afterSettle", "live:settled"]) {
+    document.addEventListener(settled, () => {
+      for (const form of all(".selectable")) countSelection(form);
+      revealScripted(document);
+      refreshTimes();
+    });
+  }
 
   revealScripted(document);
   nameThemeButtons();
