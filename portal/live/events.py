@@ -44,6 +44,7 @@ def _operation(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "id": message["id"],
         "vm": row.virtual_machine_guid,
         "new": bool(message.get("new")),
+        "news": int(message.get("news", 0)),
         "active": row.active,
         "state": row.state,
         "stage": shown.stage_words(row) if row.active else str(badge.word),

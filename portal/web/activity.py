@@ -31,6 +31,7 @@ from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, State
+from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words, warning_words
 from vplus_bridge.ownership import visible
 
@@ -118,6 +119,7 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
         "operation": {
             "id": row.pk,
             "title": title,
+            "news": news_number(row),
             "badge": shown.badge_of_operation(row),
             "age": age(state_of(TASKS).succeeded_at, settings.VPLUS_POLL_IDLE_SECONDS, now),
             "reference": row.reference,

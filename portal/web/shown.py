@@ -18,6 +18,7 @@ from vplus_bridge.operations.actions import BACK_UP, allowed_actions
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import State
+from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words
 from vplus_bridge.protection.verdict import Reason
 from vplus_bridge.protection.words import reason_words
@@ -64,6 +65,7 @@ class Live:
     """A running operation inside a row."""
 
     id: str
+    news: int
     label: str
     url: str
     stage_word: str
@@ -76,6 +78,7 @@ def live(operation: Operation, slug: str, now: datetime) -> Live:
     """Return the running part of a row."""
     return Live(
         id=str(operation.pk),
+        news=news_number(operation),
         label=_("Backup of %(name)s") % {"name": operation.virtual_machine_name},
         url=operation_url(operation, slug),
         stage_word=stage_words(operation),

@@ -102,6 +102,7 @@
 
   /* ---- What changed, gathered and shown at most once a second */
   const waiting = new Map();
+  const latest = new Map();
   let flushed = 0;
   let flushTimer = 0;
 
@@ -130,6 +131,10 @@
   /* Returns whether there is more to it than the message says. */
   function showOperation(change) {
     const bars = all(`[data-live-bar="${CSS.escape(change.id)}"]`);
+    const marked = [...bars, ...all(`[data-live-badge="${CSS.escape(change.id)}"]`)];
+    if (marked.some((one) => Number(one.dataset.news) > change.news)) return false; /* the page knows better already */
+    for (const one of marked) one.dataset.news = change.news;
+    latest.set(change.id, { change, at: performance.now() });
     for (const bar of bars) {
       setText(bar.querySelector("[data-bar-stage]"), change.stage);
       setText(bar.querySelector("[data-bar-percent]"), change.percentWords);
@@ -209,6 +214,7 @@
   }
 
   async function catchUp(last = false) {
+    const began = performance.now();
     let answer;
     let page;
     try {
@@ -227,6 +233,8 @@
     since = Date.parse(page.body.dataset.now) / 1000 || 0;
     const fresh = keyed(page);
     for (const [key, cell] of keyed(document)) if (fresh.has(key)) morph(cell, document.importNode(fresh.get(key), true));
+    /* What was told meanwhile may be newer than the page that was on its way. */
+    for (const { change, at } of [...latest.values()]) if (at >= began) showOperation(change);
     offerNew(page);
     document.dispatchEvent(new CustomEvent("live:settled"));
     if (last) {

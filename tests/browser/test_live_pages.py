@@ -232,3 +232,26 @@ def test_ages_start_anew_with_each_reading(watcher: Page, web: Processes, workin
     working.poll()
     expect(age).to_contain_text(re.compile("As of ([0-9] s ago|now)"))
     assert same_page(watcher)
+
+
+def test_a_message_that_is_older_than_the_page_never_turns_it_back(
+    watcher: Page, web: Processes, working: Bridge, cast: Cast
+) -> None:
+    from tenants.scope import every_tenant
+    from vplus_bridge.models import Operation
+    from vplus_bridge.operations import told
+
+    [operation] = ask(cast.oscar, "vm-alpha-web")
+    working.send()
+    working.run(steps=3)
+    go(watcher, f"{web.url}/t/alpha/operations/{operation}/")
+    stage = watcher.locator("[data-bar-stage]")
+    expect(stage).to_have_text("Exporting, 1 of 2")
+    with every_tenant("test"):
+        row = Operation.objects.get(pk=operation)
+        row.state = "requested"
+        told.tell([row])
+    working.poll()
+    expect(watcher.locator(".age[data-reading=tasks]")).to_contain_text(re.compile("As of ([0-9] s ago|now)"))
+    watcher.wait_for_timeout(1500)
+    expect(stage).to_have_text("Exporting, 1 of 2")

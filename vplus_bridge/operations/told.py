@@ -8,7 +8,9 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from vplus_bridge import changes
+from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import State
 
 KIND = "operation"
 # What a page needs to show how far it is. Nothing of it may be for the provider only.
@@ -27,6 +29,16 @@ def tell_by_id(operation_ids: Iterable[UUID]) -> None:
         tell(Operation.objects.filter(pk__in=ids))
 
 
+def news_number(operation: Operation) -> int:
+    """Return a number that grows with each change, so that a page never takes an older message for news.
+
+    Milliseconds by the database's clock. A wish that was not sent yet is dated by the clock of whoever asked, and so is 0.
+    """
+    if operation.state == State.REQUESTED or operation.last_news_at is None:
+        return 0
+    return to_ms(operation.last_news_at)
+
+
 def _change(operation: Operation, *, new: bool) -> changes.Change:
     public = {name: getattr(operation, name) for name in TOLD if name != "kind"}
     return changes.Change(
@@ -40,6 +52,7 @@ def _change(operation: Operation, *, new: bool) -> changes.Change:
             "name": operation.virtual_machine_name,
             "backup_type": operation.plan.get("backup_type", ""),
             "new": new,
+            "news": news_number(operation),
         },
     )
 
