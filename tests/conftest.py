@@ -241,14 +241,16 @@ class Bridge:
         return client()
 
     def sync(self) -> None:
-        """Read infrastructure, inventory and all histories."""
+        """Read infrastructure, inventory, policies and all histories."""
         from tenants.scope import every_tenant
         from vplus_bridge import jobs
         from vplus_bridge.mirror.infrastructure import read_infrastructure
+        from vplus_bridge.mirror.policies import read_policies
         from vplus_bridge.ownership.assignment import attribute
 
         read_infrastructure(self.client)
         jobs.inventory_once(self.client)
+        read_policies(self.client)
         with every_tenant("test"):
             attribute()
         while jobs.histories_once(self.client, seconds=30, limit=1000):

@@ -22,7 +22,7 @@ from vplus_bridge import changes
 from vplus_bridge.client import VplusClient, VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.database_time import database_now
-from vplus_bridge.mirror import backups, infrastructure, inventory, tasks
+from vplus_bridge.mirror import backups, infrastructure, inventory, policies, tasks
 from vplus_bridge.mirror import told as told_machines
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
@@ -114,6 +114,7 @@ def read_infrastructure() -> None:
             return
         try:
             infrastructure.read_infrastructure(client())
+            policies.read_policies(client())
         except VplusError:
             return  # written down by the reading itself
         with every_tenant("jobs: after the infrastructure"):

@@ -8,6 +8,8 @@ from vplus_bridge.mirror.models import (
     ReadState,
     Task,
     VirtualMachine,
+    VplusPolicy,
+    VplusSchedule,
 )
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Step
 from vplus_bridge.ownership.models import AllowedDestination, AllowedRestoreTarget, Assignment, OwnershipChange
@@ -28,4 +30,6 @@ __all__ = [
     "Step",
     "Task",
     "VirtualMachine",
+    "VplusPolicy",
+    "VplusSchedule",
 ]

@@ -21,6 +21,7 @@ from vplus_bridge import jobs
 from vplus_bridge.client import Endpoint, VplusClient, VplusError
 from vplus_bridge.mirror.infrastructure import read_infrastructure
 from vplus_bridge.mirror.models import Backup, BackupDestination, InfrastructureItem, ReadState, Task, VirtualMachine
+from vplus_bridge.mirror.policies import read_policies
 from vplus_simulator.control import TaskChoice
 from vplus_simulator.faults import LIST_KINDS, PHASES, SESSION_KINDS, Fault
 from vplus_simulator.http import SimulatorServer
@@ -97,6 +98,7 @@ class World:
             lambda: jobs.poll_once(self.client, full=True),
             self._histories,
             lambda: read_infrastructure(self.client),
+            lambda: read_policies(self.client),
         ]
 
     def _histories(self) -> None:

@@ -16,7 +16,17 @@ from vplus_bridge import jobs
 from vplus_bridge.client import VplusClient, VplusError
 from vplus_bridge.mirror import backups, tasks
 from vplus_bridge.mirror.infrastructure import read_infrastructure
-from vplus_bridge.mirror.models import Backup, BackupDestination, InfrastructureItem, Project, Task, VirtualMachine
+from vplus_bridge.mirror.models import (
+    Backup,
+    BackupDestination,
+    InfrastructureItem,
+    Project,
+    Task,
+    VirtualMachine,
+    VplusPolicy,
+    VplusSchedule,
+)
+from vplus_bridge.mirror.policies import read_policies
 from vplus_bridge.ownership.assignment import attribute_backups, attribute_tasks
 
 FEW = settings(
@@ -30,6 +40,8 @@ MIRRORED: dict[str, tuple[str, Read, type[Model]]] = {
     "backup destinations": ("/backup-destinations", read_infrastructure, BackupDestination),
     "projects": ("/projects", read_infrastructure, Project),
     "infrastructure": ("/hypervisors", read_infrastructure, InfrastructureItem),
+    "policies": ("/policies/vm-backup", read_policies, VplusPolicy),
+    "schedules": ("/schedules", read_policies, VplusSchedule),
 }
 """Kind -> where vPlus lists it, how it is read, and where it is written."""
 LISTS = (
@@ -39,6 +51,8 @@ LISTS = (
     "/hypervisors",
     "/hypervisor-clusters",
     "/hypervisor-storages",
+    "/policies/vm-backup",
+    "/schedules",
 )
 
 
@@ -80,5 +94,5 @@ def test_broken_text_is_a_problem_that_is_told(kind: str, data: st.DataObject, d
 
 def test_every_kind_that_the_mirror_writes_is_here() -> None:
     """A record that the mirror will write one day is listed here then, not forgotten."""
-    not_mirrored = {"policies", "rules", "schedules", "restore jobs"}
+    not_mirrored = {"rules", "restore jobs"}
     assert MIRRORED.keys() | not_mirrored == SAMPLES.keys()

@@ -123,7 +123,12 @@ def _row(vm: VirtualMachineRecord) -> tuple[object, ...]:
 
 def _write_changes(read: InventoryRead) -> None:
     columns = ", ".join(FACTS)
-    updates = ", ".join(f"{name} = excluded.{name}" for name in FACTS if name != "guid")
+    by_record = ("policy_guid", "policy_name")
+    updates = ", ".join(f"{name} = excluded.{name}" for name in FACTS if name not in ("guid", *by_record))
+    # A record that names no policy does not undo what the policies' own lists of members told.
+    kept = "vm.policy_by_members AND excluded.policy_guid = '' AND excluded.policy_name = ''"
+    updates += "".join(f", {name} = CASE WHEN {kept} THEN vm.{name} ELSE excluded.{name} END" for name in by_record)
+    updates += f", policy_by_members = {kept}"
     with every_tenant(REASON), connection.cursor() as cursor:
         one_at_a_time()
         cursor.execute("ANALYZE pg_temp.listed_vm")
@@ -131,10 +136,11 @@ def _write_changes(read: InventoryRead) -> None:
         cursor.execute(
             f"""
             INSERT INTO vplus_bridge_virtualmachine AS vm ({columns},
+                policy_by_members, policy_label,
                 missed_listings, restore_point_count, newest_point_guid, newest_point_time_given, last_backup_type,
                 protection_status, protection_reason, attention_rank, first_seen_at, changed_at)
             SELECT {", ".join(f"listed.{name}" for name in FACTS)},
-                0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
+                false, '', 0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
             FROM pg_temp.listed_vm listed LEFT JOIN vplus_bridge_virtualmachine known USING (guid)
             WHERE known.guid IS NULL OR known.digest <> listed.digest
             ON CONFLICT (guid) DO UPDATE SET {updates}, changed_at = now(),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -55,7 +56,17 @@ class VirtualMachine(MirrorRow):
     cluster_name = models.CharField(max_length=300, blank=True)
     platform = models.CharField(max_length=40, blank=True, help_text="such as OPENSTACK or VCENTER")
     policy_guid = models.CharField(max_length=200, blank=True)
-    policy_name = models.CharField(max_length=300, blank=True)
+    policy_name = models.CharField(
+        max_length=300, blank=True, help_text="vPlus's: never for a tenant; see policy_label"
+    )
+    policy_by_members = models.BooleanField(
+        default=False, help_text="the policy's list of members told it, since the machine's record does not"
+    )
+    policy_label = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="the policy's name as its tenant may read it; empty: none, or the provider's",
+    )
     up_to_date = models.BooleanField(null=True, help_text="vPlus's word; empty: no schedule, or not said")
     restorable = models.BooleanField(null=True)
     vplus_last_backup_at = models.DateTimeField(null=True)
@@ -191,6 +202,66 @@ class Task(MirrorRow):
 
     def __str__(self) -> str:
         return f"{self.type} {self.guid}"
+
+
+class VplusPolicy(MirrorRow):
+    """A backup policy as vPlus has it, ours or not. Its tenant is who it was attached to; members and rules need its detail."""
+
+    name = models.CharField(max_length=1000, help_text="vPlus's: never for a tenant that it is not attached to")
+    active = models.BooleanField(null=True, help_text="empty: not told, and then it is")
+    priority = models.PositiveSmallIntegerField(null=True)
+    auto_remove_non_present = models.BooleanField(null=True)
+    auto_assign_mode = models.CharField(max_length=40, blank=True)
+    vm_guids = ArrayField(
+        models.CharField(max_length=200), null=True, help_text="its whole set of members; empty: not told"
+    )
+    rules = models.JSONField(
+        null=True,
+        help_text="[{guid, name, active, marked_for_deletion, schedule_guids, destination_guids}]; empty: not told",
+    )
+    tenant_label = models.CharField(max_length=200, blank=True, help_text="as written upstream: a label, never proof")
+    detail_digest = models.BinaryField(max_length=16, default=b"", help_text="of the detail as read")
+    detail_for_digest = models.BinaryField(
+        max_length=16, default=b"", help_text="digest of the listed one it was read for"
+    )
+    detail_read_at = models.DateTimeField(null=True, help_text="when members and rules were last read")
+    detail_tried_at = models.DateTimeField(null=True)
+    gone_at = models.DateTimeField(null=True, help_text="a complete listing came without it")
+
+    class Meta(MirrorRow.Meta):
+        indexes = (models.Index(fields=["tenant", "guid"], name="vplus_policy_of_tenant"),)
+
+    def __str__(self) -> str:
+        return f"policy {self.guid}"
+
+
+class VplusSchedule(MirrorRow):
+    """A schedule as vPlus has it, ours or not. Hours and days are UTC; an empty list restricts nothing (vplus-api.md 3.9)."""
+
+    name = models.CharField(max_length=1000, help_text="vPlus's: never for a tenant")
+    active = models.BooleanField(null=True, help_text="empty: not told, and then it is")
+    type = models.CharField(max_length=40, blank=True, help_text="VM_BACKUP for virtual machines")
+    execution_type = models.CharField(max_length=40, blank=True, help_text="TIME or INTERVAL")
+    backup_type = models.CharField(max_length=40, blank=True)
+    hour_ms = models.PositiveIntegerField(null=True, help_text="TIME: after midnight UTC")
+    start_window_ms = models.BigIntegerField(null=True, help_text="TIME: how late an export may start")
+    interval_start_ms = models.PositiveIntegerField(null=True)
+    interval_end_ms = models.PositiveIntegerField(null=True)
+    interval_frequency_ms = models.BigIntegerField(null=True)
+    days_of_week = ArrayField(models.CharField(max_length=40), default=list)
+    months = ArrayField(models.CharField(max_length=40), default=list)
+    occurrences = ArrayField(models.CharField(max_length=40), default=list)
+    rule_guids = ArrayField(models.CharField(max_length=200), null=True, help_text="rules it fires; empty: not told")
+    policy_guids = ArrayField(models.CharField(max_length=200), null=True)
+    tenant_label = models.CharField(max_length=200, blank=True, help_text="as written upstream: a label, never proof")
+    last_run_at = models.DateTimeField(null=True)
+    gone_at = models.DateTimeField(null=True, help_text="a complete listing came without it")
+
+    class Meta(MirrorRow.Meta):
+        indexes = (models.Index(fields=["tenant", "guid"], name="vplus_schedule_of_tenant"),)
+
+    def __str__(self) -> str:
+        return f"schedule {self.guid}"
 
 
 class BackupDestination(models.Model):

@@ -10,6 +10,7 @@ from vplus_bridge import jobs
 from vplus_bridge.client import VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.mirror.infrastructure import read_infrastructure
+from vplus_bridge.mirror.policies import read_policies
 from vplus_bridge.ownership.assignment import attribute
 
 ONE_ROUND = 30.0
@@ -31,6 +32,7 @@ class Command(BaseCommand):
             read = jobs.inventory_once(client())
             if read is None:
                 raise CommandError("A worker is reading the inventory at this moment; try again in a minute.")
+            read_policies(client())
             self.stdout.write(
                 f"{read.listed} virtual machines listed: {len(read.added)} new, {len(read.changed)} changed, "
                 f"{len(read.absent)} no longer listed{'' if read.complete else '; incomplete: ' + read.shortcoming}."
