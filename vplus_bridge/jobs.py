@@ -31,7 +31,7 @@ from vplus_bridge.operations import cancel, follow, late, send, settle
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
-from vplus_bridge.protection import verdict
+from vplus_bridge.protection import resume, verdict
 
 log = structlog.get_logger(__name__)
 HISTORIES_EVERY = 2.0
@@ -76,6 +76,14 @@ def sweep() -> None:
         waiting = settle.due_attempts(MOST_SENT_AT_ONCE)
     for attempt in waiting:
         wake_sender(attempt.tenant_id, attempt.attempt_id)
+    sweep_policies()
+
+
+def sweep_policies() -> None:
+    """Let operations on policies go on whose worker died, and let go of policies that were never made."""
+    with _alone(what="policies to go on with"), every_tenant("jobs: policies"):
+        resume.resume()
+        resume.tidy_unmade()
 
 
 @shared_task(name="vplus_bridge.sync_inventory")

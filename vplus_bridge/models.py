@@ -13,6 +13,7 @@ from vplus_bridge.mirror.models import (
 )
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Step
 from vplus_bridge.ownership.models import AllowedDestination, AllowedRestoreTarget, Assignment, OwnershipChange
+from vplus_bridge.protection.models import Carrier, Policy, PolicyMember, Schedule
 
 __all__ = [
     "AllowedDestination",
@@ -21,12 +22,16 @@ __all__ = [
     "Attempt",
     "Backup",
     "BackupDestination",
+    "Carrier",
     "ChainTask",
     "InfrastructureItem",
     "Operation",
     "OwnershipChange",
+    "Policy",
+    "PolicyMember",
     "Project",
     "ReadState",
+    "Schedule",
     "Step",
     "Task",
     "VirtualMachine",

@@ -83,6 +83,7 @@ class Step(TenantOwned):
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveSmallIntegerField()
     action = models.CharField(max_length=24, help_text="export, restore, cancel: a name in operations/writes")
+    spec = models.JSONField(default=dict, help_text="what it writes, where the operation's plan does not say it")
 
     class Meta(TenantOwned.Meta):
         constraints = (models.UniqueConstraint(fields=["operation", "position"], name="step_once"),)

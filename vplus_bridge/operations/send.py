@@ -24,7 +24,7 @@ from vplus_bridge.operations.models import Attempt, Operation, Outcome
 from vplus_bridge.operations.moves import State
 from vplus_bridge.operations.transitions import again, move
 from vplus_bridge.operations.writes import WRITES
-from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged
+from vplus_bridge.operations.writes.write import AlreadyDone, Claim, Prepared, Ready, WorldChanged
 
 log = structlog.get_logger(__name__)
 LONGEST_PAUSE = 60.0
@@ -43,6 +43,9 @@ def send_attempt(client: VplusClient, tenant_id: UUID, attempt_id: UUID) -> None
         channel = client.open_write()
     except WorldChanged as change:
         _give_up(claim, change.code)
+        return
+    except AlreadyDone as done:
+        _close_unsent(claim, done.guid)
         return
     except VplusError as problem:
         _release(claim, problem)
@@ -175,12 +178,7 @@ def _give_up(claim: Claim, code: str, why: str = "") -> None:
     """End an attempt of which nothing was sent and nothing will be; what that means is the write's to say."""
     with in_tenant(claim.tenant_id):
         operation = Operation.objects.select_for_update().get(pk=claim.operation_id)
-        attempt = (
-            Attempt.objects.select_for_update(of=("self",))
-            .select_related("step")
-            .filter(pk=claim.attempt_id, fence=claim.fence, sent_at=None, outcome="")
-            .first()
-        )
+        attempt = _unsent(claim)
         if attempt is None:
             return
         now = database_now()
@@ -188,6 +186,29 @@ def _give_up(claim: Claim, code: str, why: str = "") -> None:
         WRITES[claim.action].given_up(operation, attempt, code, now)
         attempt.save()
         operation.save()
+
+
+def _close_unsent(claim: Claim, guid: str) -> None:
+    """Count an attempt as accepted of which nothing was sent: vPlus was seen to hold what it would have brought about."""
+    with in_tenant(claim.tenant_id):
+        operation = Operation.objects.select_for_update().get(pk=claim.operation_id)
+        attempt = _unsent(claim)
+        if attempt is None:
+            return
+        now = database_now()
+        answer = Answer(OutcomeKind.ACCEPTED, None, "vPlus holds it already", named=((guid, None),) if guid else ())
+        attempt.outcome_at, attempt.outcome_reason = now, answer.reason
+        kind = WRITES[claim.action].recorded(operation, attempt, answer.kind, answer, now)
+        attempt.outcome = str(kind)
+        attempt.save()
+        operation.save()
+    log.info("nothing to send", operation=str(claim.operation_id), reason=answer.reason)
+
+
+def _unsent(claim: Claim) -> Attempt | None:
+    """Lock the attempt of a claim that still holds and of which nothing was sent."""
+    rows = Attempt.objects.select_for_update(of=("self",)).select_related("step")
+    return rows.filter(pk=claim.attempt_id, fence=claim.fence, sent_at=None, outcome="").first()
 
 
 def _release(claim: Claim, problem: VplusError) -> None:

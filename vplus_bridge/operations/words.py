@@ -79,6 +79,72 @@ ERRORS: Mapping[str, Trouble] = {
         "you",
         _("Back up again. If it happens again, ask your provider, and name the reference."),
     ),
+    "policy_refused": Trouble(
+        _("Not saved"),
+        _("The backup system did not accept it. The policy runs as before; your draft is kept."),
+        "provider",
+        _("Ask your provider, and name the reference. Then try the draft again."),
+    ),
+    "policy_no_answer": Trouble(
+        _("Not saved"),
+        _("The backup system did not answer, several times. The policy runs as before; your draft is kept."),
+        "you",
+        _("Try the draft again later. If it happens again, ask your provider, and name the reference."),
+    ),
+    "policy_changed_in_vplus": Trouble(
+        _("Not saved"),
+        _("The policy was changed in the backup system itself. It runs as it is there; your draft is kept."),
+        "you",
+        _("See what was changed there, accept it or put yours back, then try the draft again."),
+    ),
+    "policy_gone_in_vplus": Trouble(
+        _("Not saved"),
+        _("The policy, or a schedule of it, was deleted in the backup system itself. Your draft is kept."),
+        "you",
+        _("Put yours back, or delete the policy here too."),
+    ),
+    "policy_rule_gone": Trouble(
+        _("Not saved"),
+        _("The policy's rule was deleted in the backup system itself, so nothing runs. Your draft is kept."),
+        "you",
+        _("Put yours back, then try the draft again."),
+    ),
+    "policy_schedule_shared": Trouble(
+        _("Not saved"),
+        _("A schedule of the policy was given to others in the backup system too, so it was not changed."),
+        "you",
+        _("Try the draft again in a few minutes: it gets a schedule of its own then."),
+    ),
+    "policy_vm_not_yours": Trouble(
+        _("Not saved"),
+        _("A virtual machine of the draft was given to somebody else meanwhile. The policy runs as before."),
+        "you",
+        _("Take the virtual machine out of the draft, and save it again."),
+    ),
+    "policy_vm_elsewhere": Trouble(
+        _("Not saved"),
+        _("A virtual machine of the draft is in a policy that your provider keeps. The policy runs as before."),
+        "provider",
+        _("Ask your provider to take it out there, or save the draft without it."),
+    ),
+    "policy_destination_not_allowed": Trouble(
+        _("Not saved"),
+        _("The backup destination was taken away from you meanwhile. The policy runs as before; your draft is kept."),
+        "you",
+        _("Choose another destination, or ask your provider."),
+    ),
+    "policy_not_as_meant": Trouble(
+        _("Changed meanwhile"),
+        _("It was saved, but somebody changed it in the backup system at the same moment."),
+        "you",
+        _("See what differs, and accept it or put yours back."),
+    ),
+    "policy_not_ours": Trouble(
+        _("Not deleted"),
+        _("What the backup system holds in its place bears another name, so it was left alone."),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
     "cancelled_in_vplus": Trouble(
         _("Cancelled"),
         _("It was cancelled in the backup system. Older restore points stay."),
@@ -150,6 +216,18 @@ ERRORS: Mapping[str, Trouble] = {
 }
 
 WARNINGS: Mapping[str, Trouble] = {
+    "left_behind": Trouble(
+        _("Something was left behind"),
+        _("A schedule that nothing uses any more could not be removed from the backup system. It runs nothing."),
+        "nobody",
+        _("The portal removes it by itself as soon as it can."),
+    ),
+    "rewrite_late": Trouble(
+        _("Late for a clock change"),
+        _("The schedules were written anew later than they should have been, so some runs may have been off."),
+        "nobody",
+        _("See the policy for the runs that were off."),
+    ),
     "restore_point_unknown": Trouble(
         _("Restore point not told apart"),
         _("It was stored, but which restore point came of it cannot be told."),

@@ -58,6 +58,14 @@ class WorldChanged(Exception):
         self.code = code
 
 
+class AlreadyDone(Exception):
+    """vPlus holds already what this write would bring about, so nothing is sent; ``guid`` is the object's, where known."""
+
+    def __init__(self, guid: str = "") -> None:
+        super().__init__(guid)
+        self.guid = guid
+
+
 class Write(ABC):
     """One kind of write. It keeps nothing between calls; `operations.writes.register` makes it known by its action."""
 
@@ -72,7 +80,7 @@ class Write(ABC):
     def prepare(self, client: VplusClient, claim: Claim) -> Prepared:
         """Look at the world once more, reads only; no transaction is open.
 
-        Raises WorldChanged, or VplusError, which is as good as not accepted: it is tried again later.
+        Raises WorldChanged, AlreadyDone, or VplusError, which is as good as not accepted: it is tried again later.
         """
 
     @abstractmethod

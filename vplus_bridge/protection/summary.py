@@ -1,0 +1,55 @@
+"""What a draft says, and what one changes, in words: for the audit, for who edits an older version, and for the page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from vplus_bridge.protection import schedule_words
+from vplus_bridge.protection.drafts import PolicyDraft, ScheduleDraft, promise_of_draft
+
+MOST_LISTED = 20
+
+
+def said(draft: PolicyDraft, names: Mapping[str, str]) -> dict[str, str]:
+    """Return each field of a draft as people read it; `names` are of machines and destinations, by guid."""
+    return {
+        "name": draft.name,
+        "virtual_machines": _listed([names.get(guid, guid) for guid in draft.virtual_machines]),
+        "schedules": " ".join(schedule_said(schedule) for schedule in draft.schedules),
+        "destination": names.get(draft.destination or "", draft.destination or ""),
+        "priority": str(draft.priority),
+        "auto_remove_gone": _("yes") if draft.auto_remove_gone else _("no"),
+        "paused": _("yes") if draft.paused else _("no"),
+    }
+
+
+def schedule_said(draft: ScheduleDraft) -> str:
+    """Return one schedule as a sentence; empty where it is no schedule yet."""
+    promise, wrong = promise_of_draft(draft)
+    if promise is None or wrong:
+        return ""
+    sentence = schedule_words.sentence(promise)
+    return sentence if draft.active else _("%(schedule)s (inactive)") % {"schedule": sentence}
+
+
+def changes_between(before: PolicyDraft, after: PolicyDraft, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return [{field, before, after}] of what a draft changes, in words."""
+    was, now = said(before, names), said(after, names)
+    if not after.destination:
+        now["destination"] = was["destination"]
+    found = [{"field": field, "before": was[field], "after": now[field]} for field in was if was[field] != now[field]]
+    for change in found:
+        if change["field"] == "virtual_machines":
+            left = set(before.virtual_machines) - set(after.virtual_machines)
+            came = set(after.virtual_machines) - set(before.virtual_machines)
+            change["left"] = _listed(sorted(names.get(guid, guid) for guid in left))
+            change["came"] = _listed(sorted(names.get(guid, guid) for guid in came))
+    return found
+
+
+def _listed(words: Sequence[str]) -> str:
+    shown = ", ".join(words[:MOST_LISTED])
+    if len(words) > MOST_LISTED:
+        return _("%(some)s and %(more)d more") % {"some": shown, "more": len(words) - MOST_LISTED}
+    return shown

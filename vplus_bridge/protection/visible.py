@@ -1,0 +1,38 @@
+"""What an actor sees of policies: the accessors that views and services start from, as in ownership/visible.py."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from tenants.refusals import NotVisible
+from tenants.rights import Actor
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import ACTIVE, Kind
+from vplus_bridge.protection.models import LIVING, Policy, Schedule
+
+
+def policies(actor: Actor) -> QuerySet[Policy]:
+    """Return the policies that are there or being made: the tenant's, or those of machines granted to the actor."""
+    rows = Policy.objects.filter(state__in=LIVING)
+    if actor.sees_all:
+        return rows
+    return rows.filter(members__virtual_machine_guid__in=list(actor.grants)).distinct()
+
+
+def policy(actor: Actor, policy_id: UUID) -> Policy:
+    """Return one policy; raise NotVisible where it is not the actor's to see, or not there any more."""
+    row = policies(actor).filter(pk=policy_id).first()
+    if row is None:
+        raise NotVisible
+    return row
+
+
+def schedules(actor: Actor) -> QuerySet[Schedule]:
+    """Return the schedules of the policies that the actor sees."""
+    return Schedule.objects.filter(policy__in=policies(actor).values("pk"))
+
+
+def active_operation(policy_id: UUID) -> Operation | None:
+    """Return the operation that changes a policy just now, whether it is about it or takes machines from it."""
+    rows = Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE)
+    return rows.filter(plan__touches__contains=str(policy_id)).order_by("requested_at").first()

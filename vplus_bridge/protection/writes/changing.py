@@ -1,0 +1,291 @@
+"""Changing and removing. A PUT replaces the whole, so each starts from what vPlus holds at that moment (vplus-api.md 4.26).
+
+Equal to what is meant, and unlike what was there: done. Unlike what we last wrote: somebody changed it, stop.
+Else send; a second time does no harm.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from vplus_bridge.client import (
+    Detail,
+    Dialect,
+    NotFound,
+    OutcomeKind,
+    RuleRecord,
+    VplusClient,
+    WriteRequest,
+    bears_name,
+)
+from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.operations.writes.write import AlreadyDone, Claim, Prepared, Ready, WorldChanged
+from vplus_bridge.protection import compare
+from vplus_bridge.protection.carrier_wire import members
+from vplus_bridge.protection.stored import timeless
+from vplus_bridge.protection.writes.creating import see_that_machines_are_free
+from vplus_bridge.protection.writes.errand import (
+    Errand,
+    ObjectWrite,
+    gone_machines,
+    see_that_destinations_are_allowed,
+    see_that_machines_are_ours,
+)
+
+
+def settled(guid: str, meant: Sequence[object], was: Sequence[object] | None) -> None:
+    """Decide by what differs from what is meant and from what was last written (None: whatever was there).
+
+    Raises AlreadyDone or WorldChanged; returns where it is to be sent.
+    """
+    if was and not meant:
+        raise AlreadyDone(guid)
+    if was:
+        raise WorldChanged("policy_changed_in_vplus")
+
+
+class ScheduleUpdate(ObjectWrite):
+    """PUT /schedules/{guid}."""
+
+    action = "schedule_update"
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """Read it; one that serves rules of others too is not changed (design.md 6, Policies)."""
+        spec, guid = errand.spec, errand.guid(errand.spec)
+        try:
+            detail = client.schedule_detail(guid)
+        except NotFound as problem:
+            raise _gone(problem) from None
+        was = None if spec.get("was") is None else compare.of_schedule(spec["was"], detail.record)
+        settled(guid, compare.of_schedule(spec["carrier"], detail.record), was)
+        if compare.shared_with(detail.record, spec["rule_guid"]):
+            raise WorldChanged("policy_schedule_shared")
+        return {"raw": detail.raw}
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request."""
+        errand: Errand = prepared.facts["errand"]
+        request = dialect.update_schedule_request(
+            prepared.facts["raw"],
+            **members(timeless(errand.spec["carrier"])),
+            tenant_label=errand.tenant_label,
+            project_uuid=errand.project_uuid,
+        )
+        return Ready(request)
+
+
+class PolicyUpdate(ObjectWrite):
+    """PUT /policies/vm-backup/{guid}: members, priority, what becomes of machines that go."""
+
+    action = "policy_update"
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """Read it, and see that machines that come in may."""
+        spec, guid = errand.spec, errand.guid(errand.spec)
+        try:
+            detail = client.policy_detail(guid)
+        except NotFound as problem:
+            raise _gone(problem) from None
+        meant = compare.PolicyMeant.of_json(spec["meant"])
+        was = None if spec.get("was") is None else compare.PolicyMeant.of_json(spec["was"])
+        gone = gone_machines(errand.claim, {*meant.vms, *(was.vms if was else ())})
+        differs = None if was is None else compare.of_policy(was, detail.record, gone=gone)
+        settled(guid, compare.of_policy(meant, detail.record, gone=gone), differs)
+        if not spec.get("undo"):
+            came = sorted(set(meant.vms) - set(was.vms if was else ()) - set(detail.record.vm_guids or ()))
+            see_that_machines_are_ours(errand.claim, came)
+            see_that_machines_are_free(client, came, [guid, *spec.get("may_leave", ())])
+        return {"raw": detail.raw}
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request."""
+        errand: Errand = prepared.facts["errand"]
+        meant = compare.PolicyMeant.of_json(errand.spec["meant"])
+        request = dialect.update_policy_request(
+            prepared.facts["raw"],
+            vm_guids=meant.vms,
+            priority=meant.priority,
+            auto_remove_non_present=meant.auto_remove,
+            tenant_label=errand.tenant_label,
+            project_uuid=errand.project_uuid,
+        )
+        return Ready(request)
+
+
+class RuleUpdate(ObjectWrite):
+    """PUT /rules/vm-backup/{guid}: which schedules fire, and where backups go."""
+
+    action = "rule_update"
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """Read it in its policy's detail, as every server has it."""
+        spec, guid = errand.spec, errand.guid(errand.spec)
+        rule = rule_of(client, errand.guid(spec["policy"]), guid)
+        if rule is None:
+            raise WorldChanged("policy_rule_gone")
+        was = None
+        if spec.get("was") is not None:
+            was = compare.of_rule(errand.guids(spec["was"]["schedules"]), spec["was"]["destinations"], rule.record)
+        settled(guid, compare.of_rule(errand.guids(spec["schedules"]), spec["destinations"], rule.record), was)
+        if not spec.get("undo"):
+            see_that_destinations_are_allowed(errand.claim, spec["destinations"])
+        return {"raw": rule.raw}
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request."""
+        errand: Errand = prepared.facts["errand"]
+        request = dialect.update_rule_request(
+            prepared.facts["raw"],
+            schedule_guids=errand.guids(errand.spec["schedules"]),
+            destination_guids=errand.spec["destinations"],
+            policy_guid=errand.guid(errand.spec["policy"]),
+            project_uuid=errand.project_uuid,
+        )
+        return Ready(request)
+
+
+def rule_of(client: VplusClient, policy_guid: str, rule_guid: str) -> Detail[RuleRecord] | None:
+    """Return one rule of a policy, ready to be changed; None where it has no such rule. Raises WorldChanged, VplusError."""
+    try:
+        rules = client.policy_detail(policy_guid).rules or ()
+    except NotFound as problem:
+        raise _gone(problem) from None
+    return next((rule for rule in rules if rule.record.guid == rule_guid), None)
+
+
+def _gone(problem: NotFound) -> Exception:
+    """Return what an answer means that knows no such object; a web page says nothing about it."""
+    return problem if problem.html else WorldChanged("policy_gone_in_vplus")
+
+
+class Removal(ObjectWrite):
+    """A DELETE. What is not there any more is done."""
+
+    @abstractmethod
+    def read(self, client: VplusClient, errand: Errand) -> None:
+        """Read it, and see that it is what we made. Raises NotFound, WorldChanged, VplusError."""
+
+    @abstractmethod
+    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+        """Return the request."""
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """See if it is still there."""
+        try:
+            self.read(client, errand)
+        except NotFound as problem:
+            if problem.html:
+                raise
+            raise AlreadyDone(errand.guid(errand.spec)) from None
+        return {}
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request."""
+        errand: Errand = prepared.facts["errand"]
+        return Ready(self.request(dialect, errand.guid(errand.spec), errand.project_uuid))
+
+    def look_again(self, client: VplusClient, claim: Claim, answer: Answer) -> Answer:
+        """404 is done: somebody, or an earlier attempt, removed it."""
+        if answer.kind == OutcomeKind.REFUSED and answer.status == HTTPStatus.NOT_FOUND:
+            return Answer(OutcomeKind.ACCEPTED, answer.status, "it was gone already")
+        return answer
+
+
+class ScheduleDelete(Removal):
+    """DELETE /schedules/{guid}, where it is ours and serves nobody else."""
+
+    action = "schedule_delete"
+
+    def read(self, client: VplusClient, errand: Errand) -> None:
+        """See that it bears the name that we gave it and fires no rule of others."""
+        held = client.schedule_detail(errand.guid(errand.spec)).record
+        if not bears_name(held.name, errand.spec["name"]):
+            raise WorldChanged("policy_not_ours")
+        if compare.shared_with(held, errand.guid(errand.spec.get("rule", {}))):
+            raise WorldChanged("policy_schedule_shared")
+
+    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+        """Return the request."""
+        return dialect.delete_schedule_request(guid, project_uuid=project_uuid)
+
+
+class PolicyDelete(Removal):
+    """DELETE /policies/vm-backup/{guid}; its rule goes with it, its schedules stay."""
+
+    action = "policy_delete"
+
+    def read(self, client: VplusClient, errand: Errand) -> None:
+        """See that it bears the name that we gave it."""
+        if not bears_name(client.policy(errand.guid(errand.spec)).name, errand.spec["name"]):
+            raise WorldChanged("policy_not_ours")
+
+    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+        """Return the request."""
+        return dialect.delete_policy_request(guid, project_uuid=project_uuid)
+
+
+class RuleDelete(Removal):
+    """DELETE /rules/vm-backup/{guid}: one that a lost answer left double."""
+
+    action = "rule_delete"
+
+    def read(self, client: VplusClient, errand: Errand) -> None:
+        """See that its policy still has it."""
+        rule = rule_of(client, errand.guid(errand.spec["policy"]), errand.guid(errand.spec))
+        if rule is None:
+            raise NotFound("the policy has no such rule")
+
+    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+        """Return the request."""
+        return dialect.delete_rule_request(guid, project_uuid=project_uuid)
+
+
+class PolicyCheck(ObjectWrite):
+    """The last step, which never sends: a fresh read shows that vPlus holds exactly what was meant, or what it holds."""
+
+    action = "policy_check"
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """Read policy, rule and schedules."""
+        spec, guid = errand.spec, errand.guid(errand.spec["policy"])
+        try:
+            held = client.policy_detail(guid).record
+        except NotFound as problem:
+            if spec["gone"] and not problem.html:
+                raise AlreadyDone(guid) from None
+            raise _gone(problem) from None
+        if spec["gone"]:
+            raise WorldChanged("policy_not_as_meant")
+        rules = [rule for rule in held.rules or () if not rule.marked_for_deletion]
+        rule_guid = errand.guid(spec["rule"])
+        double = [rule.guid for rule in rules if rule.guid != rule_guid and bears_name(rule.name, spec["rule"]["name"])]
+        if double:
+            raise WorldChanged(f"second_rule {double[0]}")
+        rule = next((rule for rule in rules if rule.guid == rule_guid), None)
+        schedules = errand.guids(spec["carriers"])
+        meant = compare.PolicyMeant.of_json(spec["meant"])
+        if (
+            rule is None
+            or len(rules) > 1
+            or compare.of_policy(meant, held, gone=gone_machines(errand.claim, meant.vms))
+            or compare.of_rule(schedules, spec["destinations"], rule)
+            or not all(self._as_meant(client, carrier, errand, rule_guid) for carrier in spec["carriers"])
+        ):
+            raise WorldChanged("policy_not_as_meant")
+        raise AlreadyDone(guid)
+
+    def _as_meant(self, client: VplusClient, carrier: dict[str, Any], errand: Errand, rule_guid: str) -> bool:
+        try:
+            held = client.schedule_detail(errand.guid(carrier)).record
+        except NotFound as problem:
+            if problem.html:
+                raise
+            return False
+        fires = held.rule_guids is None or list(held.rule_guids) == [rule_guid]
+        return fires and not compare.of_schedule(carrier["spec"], held, carrier["name"])
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Nothing is ever sent."""
+        return None
