@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0001_who_may'),
-        ('vplus_bridge', '0002_cancel_restore_attention'),
+        ('vplus_bridge', '0003_policies_mirrored'),
     ]
 
     operations = [
