@@ -110,7 +110,9 @@ class Faults:
         fault.check()
         with self._lock:
             self._count += 1
-            self._armed.append(_Armed(fault, _until(fault.for_seconds), f"{self._seed}|{self._count}"))
+            # A copy, whose count runs down: the caller may arm the same one again.
+            armed = msgspec.structs.replace(fault)
+            self._armed.append(_Armed(armed, _until(fault.for_seconds), f"{self._seed}|{self._count}"))
 
     def arm_plan(self, plan: FaultPlan) -> None:
         """Arm all faults of a plan; ValueError, and none armed, where one cannot happen."""

@@ -364,6 +364,13 @@ def test_a_single_fault_can_be_a_matter_of_chance(vplus: Vplus) -> None:
     assert [vplus.get("/session").status_code for _ in range(40)] == codes
 
 
+def test_one_fault_can_be_armed_again(vplus: Vplus) -> None:
+    once = Fault(kind="status", count=1)
+    for _ in range(2):
+        vplus.server.control.arm(once)
+        assert [vplus.get("/session").status_code for _ in range(2)] == [503, 204]
+
+
 def test_calls_are_told_apart(vplus: Vplus) -> None:
     control = vplus.server.control
     control.arm(Fault(kind="status", calls="write"))
