@@ -1,16 +1,19 @@
 # Everything a person types. Needs Python 3.11 or 3.12 with venv, and make; the rest is installed into .venv and
-# node_modules. Targets: setup, demo, demo-reset, run, test, lint, format.
+# node_modules. Targets: setup, demo, demo-reset, run, test, chaos, lint, format.
 
 PYTHON ?= python3
 PORT ?= 8000
 ARGS ?=
+MINUTES ?= 4
+OPERATIONS ?= 300
+SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
 STACK := $(BIN)/python -m local_stack
 PACKAGES := $(VENV)/.packages-installed
 NODE := node_modules/.packages-installed
-CODE := manage.py portal vplus_bridge tenants vplus_simulator local_stack deploy tests
+CODE := manage.py portal vplus_bridge tenants vplus_simulator local_stack chaos deploy tests
 
 # What `check --deploy` judges is a site, not this machine.
 SITE := env -u INSECURE_COOKIES PORTAL_BASE_URL=https://portal.example.com ALLOWED_HOSTS=portal.example.com
@@ -18,7 +21,7 @@ SITE := env -u INSECURE_COOKIES PORTAL_BASE_URL=https://portal.example.com ALLOW
 export PYTHONUNBUFFERED = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup assets demo demo-reset run test test-inside lint lint-inside format chromium
+.PHONY: setup assets demo demo-reset run test chaos test-inside lint lint-inside format chromium
 .NOTPARALLEL:
 
 setup: assets
@@ -40,6 +43,10 @@ test: assets chromium
 test-inside:
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Minutes of faults, kills and restarts under load, then the reckoning: make chaos MINUTES=10 OPERATIONS=800 SEED=3
+chaos: assets
+	@exec $(BIN)/python -m chaos --minutes $(MINUTES) --operations $(OPERATIONS) --seed $(SEED)
 
 lint: assets
 	$(BIN)/ruff check $(CODE)

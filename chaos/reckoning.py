@@ -1,0 +1,148 @@
+"""The reckoning: what the portal says of its operations, against what the simulated vPlus wrote down itself.
+
+The terms, exactly:
+
+asked            operations that the API accepted (202), or that stand in the portal's table.
+settled          of these, the ones that ended: succeeded, failed, cancelled.
+needs attention  of these, the ones that the portal handed to a person because it does not know, and says so.
+lost             an operation that the API accepted and that is in no table; or that neither ended nor needs attention
+                 when everything has come to rest; or that succeeded without a stored record of its virtual machine made
+                 by one of its own tasks.
+doubled          an operation for which vPlus accepted two exports (or restores), and that does not tell ("ran twice").
+misreported      an operation whose end the journal contradicts: failed or cancelled and stored all the same; failed in
+                 a way that only happens in vPlus although vPlus never had it, or in a way that means vPlus never had it
+                 although it had. Also a write in the journal that no attempt in the portal's table stands for.
+
+An attempt and an entry of the journal belong together when virtual machine and stamp (``windowStart``) are the same: the
+portal gives each attempt a stamp of its own.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+STORED = frozenset({"SUCCESS", "PARTIAL_SUCCESS"})
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+NEEDS_ATTENTION = "needs_attention"
+EXPORT = "POST /tasks/export"
+NEVER_SENT = frozenset(
+    {
+        "not_sent_in_time",
+        "refused_by_vplus",
+        "destination_not_allowed",
+        "vm_not_yours",
+        "vm_gone",
+        "cannot_be_worded",
+        "cancelled_before_sending",
+    }
+)
+"""Reasons of a failure that say: vPlus never had this."""
+DECIDED_BY_A_PERSON = "abandoned"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the portal says of one backup: its end, and the stamps (ms) under which it was sent."""
+
+    id: str
+    virtual_machine: str
+    state: str
+    error: str = ""
+    backup: str = ""
+    warnings: Collection[str] = ()
+    stamps: Collection[int] = ()
+
+
+@dataclass
+class Reckoning:
+    """The figures, and one line for each operation that is not as it should be."""
+
+    asked: int = 0
+    settled: int = 0
+    needs_attention: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    misreported: list[str] = field(default_factory=list)
+    ran_twice: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was lost, doubled or misreported."""
+        return not (self.lost or self.doubled or self.misreported)
+
+    def words(self) -> str:
+        """Return the figures, one on each line, and then what is wrong."""
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
+        lines = [
+            f"asked            {self.asked}",
+            f"settled          {self.settled}  ({ends})",
+            f"lost             {len(self.lost)}",
+            f"doubled          {len(self.doubled)}  (and {self.ran_twice} that ran twice and say so)",
+            f"misreported      {len(self.misreported)}",
+            f"needs attention  {self.needs_attention}",
+        ]
+        wrong = (("lost", self.lost), ("doubled", self.doubled), ("misreported", self.misreported))
+        return "\n".join([*lines, *(f"{what}: {line}" for what, found in wrong for line in found)])
+
+
+def reckon(
+    accepted: Iterable[str],
+    told: Sequence[Told],
+    *,
+    journal: Sequence[Mapping[str, Any]],
+    backups: Iterable[Mapping[str, Any]],
+) -> Reckoning:
+    """Compare what the portal tells of its backups with the simulator's journal and its backup records.
+
+    ``accepted`` are ids of operations for which the API answered 202. Meant for the moment when everything is at rest.
+    """
+    result = Reckoning()
+    by_id = {one.id: one for one in told}
+    stored = {one["guid"]: one["vm"] for one in backups if one["status"] in STORED}
+    entries = _by_stamp(journal)
+    claimed: set[tuple[str, int]] = set()
+    result.asked = len(set(accepted) | by_id.keys())
+    result.lost += [f"{id_}: accepted, and in no table" for id_ in sorted(set(accepted) - by_id.keys())]
+    for one in told:
+        keys = {(one.virtual_machine, stamp) for stamp in one.stamps}
+        claimed |= keys
+        mine = [entry for key in keys for entry in entries.get(key, [])]
+        made = {guid for entry in mine for guid in entry["backups"] if stored.get(guid) == one.virtual_machine}
+        result.ends[one.state] += 1
+        result.settled += one.state in ENDED
+        result.needs_attention += one.state == NEEDS_ATTENTION
+        _judge(one, mine, made, result)
+    strangers = [key for key in entries if key not in claimed]
+    result.misreported += [f"{machine} at {stamp}: in the journal, and of no attempt" for machine, stamp in strangers]
+    return result
+
+
+def _judge(one: Told, mine: Sequence[Mapping[str, Any]], made: Collection[str], result: Reckoning) -> None:
+    name = f"{one.id} of {one.virtual_machine} ({one.state} {one.error})".replace(" )", ")")
+    twice = "ran_twice" in one.warnings
+    result.ran_twice += twice
+    if len(mine) > 1 and not twice:
+        result.doubled.append(f"{name}: vPlus accepted it {len(mine)} times")
+    if one.state not in ENDED | {NEEDS_ATTENTION}:
+        result.lost.append(f"{name}: has not come to an end")
+    elif one.state == "succeeded":
+        if (one.backup and one.backup not in made) or not made:
+            result.lost.append(f"{name}: nothing of it is stored (told: {one.backup or 'no record'})")
+    elif one.state in {"failed", "cancelled"} and one.error != DECIDED_BY_A_PERSON:
+        if made:
+            result.misreported.append(f"{name}: stored as {', '.join(sorted(made))}")
+        elif one.error in NEVER_SENT and mine:
+            result.misreported.append(f"{name}: vPlus had it")
+        elif one.state == "failed" and one.error not in NEVER_SENT and not mine:
+            result.misreported.append(f"{name}: vPlus never had it")
+
+
+def _by_stamp(journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    entries: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for entry in journal:
+        if entry["call"] == EXPORT:
+            for machine in entry["asked"]["protectedEntities"]:
+                entries.setdefault((machine["guid"], entry["asked"].get("windowStart", 0)), []).append(entry)
+    return entries
