@@ -120,6 +120,24 @@ class Processes:
             process.kill()
             process.wait()
 
+    def kill(self, name: str) -> None:
+        """End one process at once, whatever it is doing: it gets no chance to finish or to tell."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def pause(self, name: str) -> None:
+        """Hold one process where it is, as a machine does that swaps or migrates."""
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused process go on."""
+        self._running[name].send_signal(signal.SIGCONT)
+
+    def runs(self, name: str) -> bool:
+        """Tell whether a process of this name was started and not ended."""
+        return name in self._running
+
     def end_all(self) -> None:
         """End everything: all are told first, then waited for."""
         for process in self._running.values():
