@@ -6,6 +6,7 @@ A cursor carries the sort keys of one row and is signed, so that nobody can make
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from django.core.signing import BadSignature, JSONSerializer, Signer
@@ -51,7 +52,25 @@ def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M
     Raises Invalid naming ``cursor`` where it is broken, or was made for a list of another order.
     """
     back, after = _opened(cursor, keyset) if cursor else (False, None)
-    names = [f"_key_{position}" for position in range(len(keyset.keys))]
+    return _page(_behind(rows, keyset, after, size, back=back), keyset, size, back=back, inside=after is not None)
+
+
+def merged_page_of(lists: Sequence[QuerySet[Any]], keyset: Keyset, cursor: str, size: int) -> Page[Any]:
+    """Return one page of several lists as if they were one, in one SQL statement for each.
+
+    Each list knows every key, of one type and never empty; the last tells the rows of all lists apart. Text among the
+    keys has to be collated as "C", so that PostgreSQL and Python order it alike. Raises Invalid as page_of does.
+    """
+    back, after = _opened(cursor, keyset) if cursor else (False, None)
+    found = [row for rows in lists for row in _behind(rows, keyset, after, size, back=back)]
+    for key, name in reversed(list(zip(keyset.keys, _names(keyset), strict=True))):
+        found.sort(key=attrgetter(name), reverse=key.descending != back)
+    return _page(found, keyset, size, back=back, inside=after is not None)
+
+
+def _behind(rows: QuerySet[M], keyset: Keyset, after: Sequence[Value] | None, size: int, *, back: bool) -> list[M]:
+    """Return the rows next to the cursor in the direction of reading, one more than fit a page."""
+    names = _names(keyset)
     expressions = {
         name: F(key.by) if isinstance(key.by, str) else key.by for name, key in zip(names, keyset.keys, strict=True)
     }
@@ -59,17 +78,23 @@ def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M
     if after is not None:
         keyed = keyed.filter(_beyond(keyset.keys, names, after, back=back))
     order = [_order(key, name, back=back) for key, name in zip(keyset.keys, names, strict=True)]
-    found = list(keyed.order_by(*order)[: size + 1])
+    return list(keyed.order_by(*order)[: size + 1])
+
+
+def _page(found: list[M], keyset: Keyset, size: int, *, back: bool, inside: bool) -> Page[M]:
+    names = _names(keyset)
     more, found = len(found) > size, found[:size]
     if back:
         found.reverse()
     return Page(
         rows=found,
         next_cursor=_sealed(keyset, names, found[-1], back=False) if found and (more or back) else None,
-        previous_cursor=_sealed(keyset, names, found[0], back=True)
-        if found and (more if back else after is not None)
-        else None,
+        previous_cursor=_sealed(keyset, names, found[0], back=True) if found and (more if back else inside) else None,
     )
+
+
+def _names(keyset: Keyset) -> list[str]:
+    return [f"_key_{position}" for position in range(len(keyset.keys))]
 
 
 def _order(key: Key, name: str, *, back: bool) -> OrderBy:

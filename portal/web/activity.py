@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,13 +15,13 @@ from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
 from portal.web import shown
-from portal.web.filters import FilterBar, Select, pager
-from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, task_rows, task_word
+from portal.web.filters import pager
+from portal.web.runs import filtered_tasks, run_bar, run_rows, runs_page, task_bar
+from portal.web.tasks_shown import task_rows, task_word
 from portal.web.virtual_machines import age
 from portal.web.wording import moments
-from portal.web.wording.badges import OPERATION, task_badge
+from portal.web.wording.badges import task_badge
 from portal.web.wording.numbers import size_words
-from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
@@ -35,7 +34,6 @@ from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words, warning_words
 from vplus_bridge.ownership import visible
 
-ACTIVE_FIRST = Keyset("active-first", (Key("ended"), Key("requested_at", descending=True), Key("id")))
 NEWEST_TASKS = Keyset("newest", (Key("first_seen_at", descending=True), Key("guid")))
 
 
@@ -43,31 +41,21 @@ NEWEST_TASKS = Keyset("newest", (Key("first_seen_at", descending=True), Key("gui
 def activity(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     """What people asked for: what runs first, then the newest."""
     actor, now = request.actor, timezone.now()
-    states = [(state, str(OPERATION[state].word)) for state in State.values]
-    bar = FilterBar(
-        request,
-        search=("search", _("Virtual machine"), _("Search by virtual machine")),
-        selects=[Select("state", _("State"), [("", _("Any")), *states])],
-        ticks=[("mine", _("Mine"))],
-        kept=("size",),
-    )
+    bar = run_bar(request)
     rows = operations.operations(actor)
     under_way = rows.filter(state__in=ACTIVE)
     running = under_way.exclude(state=State.REQUESTED).count()
     waiting = under_way.filter(state=State.REQUESTED).count()
-    rows = _filtered(rows, bar, actor).annotate(
-        ended=Case(When(state__in=ACTIVE, then=Value(0)), default=Value(1), output_field=IntegerField())
-    )
-    page = page_of(rows, ACTIVE_FIRST, bar.cursor, bar.size)
+    page, total = runs_page(actor, bar)
     context = {
         "heading": _heading(running, waiting),
         "age": age(state_of(TASKS).succeeded_at, settings.VPLUS_POLL_IDLE_SECONDS, now),
         "tabs": _tabs(tenant_slug, "operations"),
         "tab": "operations",
         "filters": bar.context(),
-        "operations": shown.operation_rows(page.rows, tenant_slug, now),
+        "operations": run_rows(actor, page.rows, now),
     }
-    context |= pager(bar, page, rows.count())
+    context |= pager(bar, page, total)
     return render(request, "web/activity/list.html", context)
 
 
@@ -75,23 +63,8 @@ def activity(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
 def tasks(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     """What vPlus does with the tenant's machines, also what nobody here asked for."""
     actor, now = request.actor, timezone.now()
-    bar = FilterBar(
-        request,
-        search=("vm", _("Virtual machine"), _("Search by virtual machine")),
-        selects=[
-            Select("state", _("State"), [("", _("Any")), *((s, str(task_badge(s).word)) for s in TASK_STATES)]),
-            Select("type", _("Type"), [("", _("Any")), *((name, str(word)) for name, word in TASK_WORDS.items())]),
-        ],
-        kept=("size",),
-    )
-    rows = visible.tasks(actor)
-    if state := bar.value("state"):
-        rows = rows.filter(state=state)
-    if kind := bar.value("type"):
-        rows = rows.filter(type=kind)
-    if name := bar.value("vm").replace("\0", ""):
-        found = visible.virtual_machines(actor).filter(name__icontains=name)
-        rows = rows.filter(virtual_machine_guid__in=found.values("guid"))
+    bar = task_bar(request)
+    rows = filtered_tasks(actor, bar)
     page = page_of(rows, NEWEST_TASKS, bar.cursor, bar.size)
     state_row = state_of(TASKS)
     context = {
@@ -153,16 +126,6 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
         "here": title,
     }
     return render(request, "web/activity/operation.html", context)
-
-
-def _filtered(rows: QuerySet[Operation], bar: FilterBar, actor: Actor) -> QuerySet[Operation]:
-    if text := bar.value("search").replace("\0", ""):
-        rows = rows.filter(virtual_machine_name__icontains=text)
-    if state := bar.value("state"):
-        rows = rows.filter(state=state)
-    if bar.value("mine"):
-        rows = rows.filter(requested_by_id=actor.membership_id)
-    return rows
 
 
 def _heading(running: int, waiting: int) -> str:

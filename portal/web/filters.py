@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from portal.web.wording import numbers
@@ -13,6 +16,7 @@ from vplus_bridge.keyset import Page
 
 SIZES = (25, 50, 100)
 DEFAULT_SIZE = 50
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 PLACE = ("cursor", "from")  # where in the list one is; any other change goes back to its beginning
 
 
@@ -25,6 +29,15 @@ class Select:
     options: Sequence[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class Given:
+    """A filter that a link set and no control offers: its name in the address, its label, and its value in words."""
+
+    name: str
+    label: str
+    word: str
+
+
 @dataclass
 class FilterBar:
     """Reads the address of a list and builds what ``components/filters.html`` shows."""
@@ -35,6 +48,7 @@ class FilterBar:
     dates: Sequence[tuple[str, str]] = ()
     ticks: Sequence[tuple[str, str]] = ()
     kept: Sequence[str] = ()
+    given: Sequence[Given] = ()
 
     def value(self, name: str) -> str:
         """Return what the address says, or an empty string; what no control offers counts as not said."""
@@ -50,6 +64,18 @@ class FilterBar:
             if value not in (None, ""):
                 chosen[name] = str(value)
         return f"{self.request.path}?{urlencode(chosen)}" if chosen else self.request.path
+
+    def between(self, start: str, end: str) -> tuple[datetime | None, datetime | None]:
+        """Return the moments from which and before which rows count, by two dates in the address: whole days here.
+
+        A date that is none counts as not said.
+        """
+        zone = timezone.get_current_timezone()
+        first, last = _date(self.value(start)), _date(self.value(end))
+        return (
+            datetime.combine(first, time(), zone) if first else None,
+            datetime.combine(last + timedelta(days=1), time(), zone) if last else None,
+        )
 
     @property
     def size(self) -> int:
@@ -98,7 +124,9 @@ class FilterBar:
                 {"name": name, "label": label, "value": "1", "chosen": bool(self.value(name))}
                 for name, label in self.ticks
             ],
-            "kept": [(name, self.value(name)) for name in self.kept if self.value(name)],
+            "kept": [
+                (name, self.value(name)) for name in (*self.kept, *(one.name for one in self.given)) if self.value(name)
+            ],
             "chosen": sum(name != (self.search[0] if self.search else "") for name in names),
             "chips": [{"word": f"{label}: {word}", "url": self.url(**{name: None})} for name, label, word in chosen],
             "clear_url": self.url(**dict.fromkeys(names)),
@@ -111,11 +139,21 @@ class FilterBar:
             if value := self.value(select.name):
                 yield select.name, select.label, dict(select.options)[value]
         for name, label in self.dates:
-            if value := self.value(name):
-                yield name, label, value
+            if day := _date(self.value(name)):
+                yield name, label, date_format(day, "j M Y")
         for name, label in self.ticks:
             if self.value(name):
                 yield name, label, _("yes")
+        for one in self.given:
+            yield one.name, one.label, one.word
+
+
+def _date(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if FIRST_YEAR <= day.year <= LAST_YEAR else None
 
 
 def pager(bar: FilterBar, page: Page[Any], total: int | None) -> dict[str, str]:

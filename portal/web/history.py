@@ -1,8 +1,7 @@
 """What stands behind a virtual machine: its restore points by day or as a list, and every backup, good or not."""
 
-from datetime import datetime, timedelta
-
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -13,7 +12,9 @@ from portal.request_scope import ScopedRequest
 from portal.web import points, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.point_calendar import month_calendar
+from portal.web.runs import run_rows, runs_page
 from portal.web.virtual_machines import detail
+from portal.web.wording.badges import BACKUP
 from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.models import Backup
 from vplus_bridge.operations import visible as operations
@@ -74,14 +75,34 @@ def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespo
     return render(request, "web/virtual_machines/detail.html", context)
 
 
+@require_safe
+def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
+    """What ran and runs on this machine: asked for by people, by schedules, or by vPlus itself."""
+    del tenant_slug
+    actor, now = request.actor, timezone.now()
+    machine = visible.virtual_machine(actor, guid)
+    bar = FilterBar(request)
+    page, total = runs_page(actor, bar, vm_guid=guid)
+    context = detail(actor, machine, "activity", now) | {
+        "operations": run_rows(actor, page.rows, now),
+        "filters": bar.context(),
+    }
+    context |= pager(bar, page, total)
+    return render(request, "web/virtual_machines/detail.html", context)
+
+
 def _backup_bar(request: ScopedRequest) -> FilterBar:
-    statuses = [("SUCCESS", _("Stored")), ("FAILED", _("Failed")), ("SUCCESS_REMOVED", _("Removed"))]
-    types = [("FULL", _("Full")), ("INCREMENTAL", _("Incremental"))]
     return FilterBar(
         request,
         selects=[
-            Select("status", _("Status"), [("", _("Any")), *statuses]),
-            Select("type", _("Type"), [("", _("Any")), *types]),
+            Select(
+                "status", _("Status"), [("", _("Any")), *((name, str(badge.word)) for name, badge in BACKUP.items())]
+            ),
+            Select(
+                "type",
+                _("Type"),
+                [("", _("Any")), *((name, word) for name, word in shown.type_words().items() if name)],
+            ),
         ],
         dates=[("from_day", _("From")), ("to_day", _("To"))],
         kept=("size",),
@@ -89,20 +110,13 @@ def _backup_bar(request: ScopedRequest) -> FilterBar:
 
 
 def _filtered_backups(rows: QuerySet[Backup], bar: FilterBar) -> QuerySet[Backup]:
+    """Return the backups that the bar asks for; a day is that of the time which the row shows."""
     if status := bar.value("status"):
         rows = rows.filter(status=status)
     if kind := bar.value("type"):
         rows = rows.filter(type=kind)
-    zone = timezone.get_current_timezone()
-    if start := _day(bar.value("from_day")):
-        rows = rows.filter(taken_at__gte=start.replace(tzinfo=zone))
-    if end := _day(bar.value("to_day")):
-        rows = rows.filter(Q(taken_at__lt=(end + timedelta(days=1)).replace(tzinfo=zone)))
-    return rows
-
-
-def _day(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d") if text else None  # noqa: DTZ007  # the reader's zone is added
-    except ValueError:
-        return None
+    start, end = bar.between("from_day", "to_day")
+    dated = rows.annotate(shown_at=Coalesce("taken_at", "first_seen_at"))
+    if start:
+        dated = dated.filter(shown_at__gte=start)
+    return dated.filter(shown_at__lt=end) if end else dated

@@ -119,6 +119,8 @@ class OperationRow:
     live: Live | None
     by: str
     cancel_url: str = ""
+    by_url: str = ""
+    percent: float | None = None  # of a task that is no operation, beside its badge
 
 
 def operation_rows(rows: Iterable[Operation], slug: str, now: datetime) -> list[OperationRow]:

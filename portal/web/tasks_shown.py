@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
@@ -46,6 +48,7 @@ class TaskRow:
     vm_url: str
     backup_words: str
     by: str
+    by_url: str  # everything that this schedule started; "" where it was none
     window_words: str
     started_at: datetime
 
@@ -76,6 +79,13 @@ def _task_row(row: Task, names: Mapping[str, str], slug: str, now: datetime) -> 
         vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
         backup_words=shown.type_word(row.backup_type) if row.backup_type else "",
         by=_("Schedule") if row.schedule_guid else "vPlus",
+        by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.started_at or row.window_start or row.first_seen_at,
     )
+
+
+def _by_schedule(slug: str, guid: str) -> str:
+    if not guid:
+        return ""
+    return f"{reverse('tenant:activity', kwargs={'tenant_slug': slug})}?{urlencode({'schedule': guid})}"

@@ -19,7 +19,6 @@ from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
 from portal.web.wording import moments, numbers
 from tenants.rights import Actor, Right
-from vplus_bridge.keyset import page_of
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.backups import newest_first
 from vplus_bridge.mirror.models import Backup, VirtualMachine
@@ -92,22 +91,6 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
         "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
     }
-    return render(request, "web/virtual_machines/detail.html", context)
-
-
-@require_safe
-def vm_activity(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
-    """What people asked of this machine."""
-    actor, now = request.actor, timezone.now()
-    machine = visible.virtual_machine(actor, guid)
-    rows = operations.operations(actor).filter(virtual_machine_guid=guid)
-    bar = FilterBar(request)
-    page = page_of(rows, operations.NEWEST_FIRST, bar.cursor, bar.size)
-    context = detail(actor, machine, "activity", now) | {
-        "operations": shown.operation_rows(page.rows, tenant_slug, now),
-        "filters": bar.context(),
-    }
-    context |= pager(bar, page, rows.count())
     return render(request, "web/virtual_machines/detail.html", context)
 
 

@@ -1,0 +1,210 @@
+"""What ran and runs as one list: operations that people asked for, and tasks of schedules and of vPlus itself."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Case, F, IntegerField, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast, Collate
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from portal.request_scope import ScopedRequest
+from portal.web import shown
+from portal.web.filters import FilterBar, Given, Select
+from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, TaskRow, task_rows
+from portal.web.wording import moments
+from portal.web.wording.badges import OPERATION, task_badge
+from tenants.rights import Actor
+from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
+from vplus_bridge.mirror.models import Task
+from vplus_bridge.operations import visible as operations
+from vplus_bridge.operations.models import ChainTask, Operation
+from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.ownership import visible
+
+ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")))
+# Where a task of nobody's stands by the words for operations; it cannot wait to be sent, nor need attention.
+_TASK_STATE: Final = {
+    State.SUBMITTED: "QUEUED",
+    State.RUNNING: "RUNNING",
+    State.SUCCEEDED: "FINISHED",
+    State.FAILED: "FAILED",
+    State.CANCELLED: "CANCELLED",
+}
+_TASK_TYPES: Final = {Kind.BACKUP: ("EXPORT", "STORE"), Kind.RESTORE: ("RESTORE", "IMPORT")}
+
+
+def run_bar(request: ScopedRequest) -> FilterBar:
+    """Return the filters of the list of operations."""
+    return FilterBar(
+        request,
+        search=("search", _("Virtual machine"), _("Search by virtual machine")),
+        selects=[
+            Select("kind", _("Kind"), [("", _("Any")), *kind_words().items()]),
+            Select("state", _("State"), [("", _("Any")), *((one, str(OPERATION[one].word)) for one in State.values)]),
+        ],
+        dates=_dates(),
+        ticks=[("mine", _("Mine"))],
+        kept=("size",),
+        given=_given(request),
+    )
+
+
+def task_bar(request: ScopedRequest) -> FilterBar:
+    """Return the filters of the list of tasks."""
+    return FilterBar(
+        request,
+        search=("vm", _("Virtual machine"), _("Search by virtual machine")),
+        selects=[
+            Select("state", _("State"), [("", _("Any")), *((s, str(task_badge(s).word)) for s in TASK_STATES)]),
+            Select("type", _("Type"), [("", _("Any")), *((name, str(word)) for name, word in TASK_WORDS.items())]),
+        ],
+        dates=_dates(),
+        ticks=[("mine", _("Mine"))],
+        kept=("size",),
+        given=_given(request),
+    )
+
+
+def kind_words() -> Mapping[str, str]:
+    """Return the kinds of operations that a person may look for, as words."""
+    return {Kind.BACKUP: _("Backup"), Kind.RESTORE: _("Restore"), Kind.POLICY: _("Policy")}
+
+
+def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tuple[Page[Operation | Task], int]:
+    """Return one page of what the bar asks for, active first, then the newest; and how many there are of it."""
+    asked = _operations(actor, bar)
+    own = _own_tasks(actor, bar)
+    if vm_guid is not None:
+        asked, own = asked.filter(virtual_machine_guid=vm_guid), own.filter(virtual_machine_guid=vm_guid)
+    lists = [
+        asked.annotate(
+            ended=_ended(When(state__in=ACTIVE, then=Value(0))), row_at=F("requested_at"), row_id=_text("id")
+        ),
+        own.annotate(ended=_ended(When(live=True, then=Value(0))), row_at=F("first_seen_at"), row_id=_text("guid")),
+    ]
+    return merged_page_of(lists, ACTIVE_FIRST, bar.cursor, bar.size), asked.count() + own.count()
+
+
+def run_rows(actor: Actor, rows: Sequence[Operation | Task], now: datetime) -> list[shown.OperationRow]:
+    """Return a page's rows in their order, ready for activity/_table.html."""
+    slug = actor.tenant_slug
+    asked = [row for row in rows if isinstance(row, Operation)]
+    own = [row for row in rows if isinstance(row, Task)]
+    known: dict[Any, shown.OperationRow] = {
+        row.pk: line for row, line in zip(asked, shown.operation_rows(asked, slug, now), strict=True)
+    }
+    known |= {line.guid: _task_run(line) for line in task_rows(actor, own, slug, now)}
+    return [known[row.pk] for row in rows]
+
+
+def filtered_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
+    """Return the tasks that the bar of tasks asks for."""
+    backup = bar.request.GET.get("backup", "")[:200].replace("\0", "")
+    rows = operations.tasks_of_backup(actor, backup) if backup else visible.tasks(actor)
+    if state := bar.value("state"):
+        rows = rows.filter(state=state)
+    if kind := bar.value("type"):
+        rows = rows.filter(type=kind)
+    if bar.value("mine"):
+        mine = ChainTask.objects.filter(attempt__step__operation__requested_by_id=actor.membership_id)
+        rows = rows.filter(guid__in=mine.values("task_guid"))
+    return _common(actor, rows, bar, bar.value("vm"), "first_seen_at")
+
+
+def _operations(actor: Actor, bar: FilterBar) -> QuerySet[Operation]:
+    rows = operations.operations(actor)
+    if bar.value("schedule").replace("\0", ""):
+        return rows.none()  # what a schedule starts nobody asked for
+    if text := bar.value("search").replace("\0", ""):
+        rows = rows.filter(virtual_machine_name__icontains=text)
+    for name, column in (("kind", "kind"), ("state", "state"), ("backup", "backup_guid")):
+        if value := bar.value(name).replace("\0", ""):
+            rows = rows.filter(**{column: value})
+    if bar.value("mine"):
+        rows = rows.filter(requested_by_id=actor.membership_id)
+    return _in_days(rows, bar, "requested_at")
+
+
+def _own_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
+    rows = operations.tasks_on_their_own(actor)
+    if bar.value("mine"):
+        return rows.none()
+    if state := bar.value("state"):
+        rows = rows.filter(state=_TASK_STATE.get(State(state), ""))
+    if kind := bar.value("kind"):
+        rows = rows.filter(type__in=_TASK_TYPES.get(Kind(kind), ()))
+    if backup := bar.value("backup").replace("\0", ""):
+        rows = rows.filter(backup_guid=backup)
+    return _common(actor, rows, bar, bar.value("search"), "first_seen_at")
+
+
+def _common(actor: Actor, rows: QuerySet[Task], bar: FilterBar, name: str, moment: str) -> QuerySet[Task]:
+    if schedule := bar.value("schedule").replace("\0", ""):
+        rows = rows.filter(schedule_guid=schedule)
+    if text := name.replace("\0", ""):
+        found = visible.virtual_machines(actor).filter(name__icontains=text)
+        rows = rows.filter(virtual_machine_guid__in=found.values("guid"))
+    return _in_days(rows, bar, moment)
+
+
+def _in_days(rows: QuerySet[Any], bar: FilterBar, moment: str) -> QuerySet[Any]:
+    start, end = bar.between("from_day", "to_day")
+    if start:
+        rows = rows.filter(**{f"{moment}__gte": start})
+    return rows.filter(**{f"{moment}__lt": end}) if end else rows
+
+
+def _ended(active: When) -> Case:
+    return Case(active, default=Value(1), output_field=IntegerField())
+
+
+def _text(column: str) -> Collate:
+    return Collate(Cast(column, TextField()), "C")
+
+
+def _dates() -> list[tuple[str, str]]:
+    return [("from_day", _("From")), ("to_day", _("To"))]
+
+
+def _given(request: ScopedRequest) -> list[Given]:
+    """Return the filters that links set: a schedule, a backup; in words where they are known."""
+    given = []
+    if schedule := request.GET.get("schedule", "")[:200].replace("\0", ""):
+        given.append(Given("schedule", _("Schedule"), _short(schedule)))
+    if backup := request.GET.get("backup", "")[:200].replace("\0", ""):
+        given.append(Given("backup", _("Backup"), _backup_words(request.actor, backup)))
+    return given
+
+
+def _backup_words(actor: Actor, guid: str) -> str:
+    row = visible.backups(actor).filter(guid=guid).first()
+    if row is None:
+        return _short(guid)
+    zone, now = timezone.get_current_timezone(), timezone.now()
+    when = moments.exact_words(row.taken_at or row.first_seen_at, now, zone)
+    return _("%(type)s of %(when)s") % {"type": shown.type_word(row.type), "when": when}
+
+
+def _short(guid: str) -> str:
+    return guid[:8]
+
+
+def _task_run(task: TaskRow) -> shown.OperationRow:
+    """Return a task as a row among operations; it has no page of its own."""
+    what = f"{task.type_word}, {task.backup_words.lower()}" if task.backup_words else str(task.type_word)
+    return shown.OperationRow(
+        id=task.guid,
+        url="",
+        what=what,
+        vm_name=task.vm_name,
+        vm_url=task.vm_url,
+        started_at=task.started_at,
+        badge=task.badge,
+        reason="",
+        live=None,
+        by=task.by,
+        by_url=task.by_url,
+        percent=task.percent,
+    )

@@ -1,0 +1,160 @@
+"""Activity: what people asked for and what ran by itself as one list, with its filters; tasks with theirs."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import NOW, Rows
+from tests.conftest import Cast
+from tests.web.conftest import ACTIVITY, LIST, Visitor, ago
+
+TASKS = f"{ACTIVITY}tasks/"
+SCHEDULE, BACKUP = "5cf9a1d2-schedule", "b-night"
+
+
+@pytest.fixture
+def day(cast: Cast, rows: Rows) -> None:
+    """An operation that runs, one that failed, a restore; a night's export by a schedule, and vPlus's own cleaning."""
+    for guid, name in (("vm-1", "web-01"), ("vm-2", "erp-db")):
+        rows.machine(guid, cast.alpha, name=name)
+    mine = cast.oscar.actor.membership_id
+    asked: dict[str, Any] = {"virtual_machine_name": "web-01", "requested_by_id": mine, "requested_by_name": "Oscar"}
+    rows.operation("vm-1", cast.alpha, tasks=("t-ours",), **asked)
+    rows.task("t-ours", "vm-1", cast.alpha, state="RUNNING", live=True)
+    rows.operation(
+        "vm-2", cast.alpha, state="failed", error_code="could_not_store", virtual_machine_name="erp-db",
+        backup_guid="b-failed", requested_at=ago(days=3),
+    )  # fmt: skip
+    rows.operation("vm-2", cast.alpha, kind="restore", state="succeeded", virtual_machine_name="erp-db")
+    night = {"schedule_guid": SCHEDULE, "backup_guid": BACKUP, "backup_type": "INCREMENTAL"}
+    rows.task("t-export", "vm-2", cast.alpha, first_seen_at=ago(hours=8), **night)
+    rows.task("t-store", "vm-2", cast.alpha, type="STORE", state="RUNNING", live=True, progress=40.0, **night)
+    rows.task("t-clean", "vm-1", cast.alpha, type="OLD_BACKUPS_REMOVAL", first_seen_at=ago(days=5))
+    rows.backup(BACKUP, "vm-2", cast.alpha, ago(hours=8).replace(year=2025, month=11, day=22, hour=1, minute=12))
+
+
+def who(visitor: Visitor, path: str = ACTIVITY, **asked: str) -> list[str]:
+    page = visitor.get(path, **asked)
+    if "Nothing matches." in page.main.text:
+        return []
+    return [row.attributes.get("id", "").removeprefix("operation-") for row in page.one("tbody").all("tr")]
+
+
+def test_what_ran_by_itself_stands_among_what_people_asked_for(day: None, vera: Visitor) -> None:
+    page = vera.get(ACTIVITY)
+    rows = [" | ".join(row).replace("\N{NO-BREAK SPACE}", " ") for row in page.rows()]
+    assert len(rows) == 6, "each task of an operation is in its operation's row"
+    assert "Store, incremental" in "".join(rows[:2]), "what runs comes first"
+    assert [row for row in rows if "Store, incremental | erp-db | Running 40 % | Schedule" in row]
+    assert [row for row in rows if "Removal of old backups | web-01 | Finished | vPlus" in row]
+    schedule = {one.attributes["href"] for one in page.all("a") if one.text == "Schedule"}
+    assert schedule == {f"{ACTIVITY}?schedule={SCHEDULE}"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({"search": "erp"}, 4),
+        ({"kind": "backup"}, 4),
+        ({"kind": "restore"}, 1),
+        ({"kind": "policy"}, 0),
+        ({"state": "running"}, 2),
+        ({"state": "failed"}, 1),
+        ({"state": "succeeded"}, 3),
+        ({"state": "needs_attention"}, 0),
+        ({"mine": "1"}, 1),
+        ({"schedule": SCHEDULE}, 2),
+        ({"schedule": "of-nobody"}, 0),
+        ({"backup": BACKUP}, 2),
+        ({"backup": "b-failed"}, 1),
+        ({"search": "erp", "kind": "backup", "state": "failed"}, 1),
+        ({"schedule": "\0"}, 6),
+        ({"backup": "\0"}, 6),
+        ({"from_day": "yesterday", "to_day": "9999-12-31"}, 6),
+    ],
+)
+def test_filters_of_operations(asked: dict[str, str], count: int, day: None, oscar: Visitor) -> None:
+    assert len(who(oscar, **asked)) == count
+
+
+def test_dates_are_whole_days_here(day: None, oscar: Visitor) -> None:
+    assert len(who(oscar, to_day=ago(days=2).strftime("%Y-%m-%d"))) == 2
+    assert len(who(oscar, from_day=ago(days=4).strftime("%Y-%m-%d"))) == 5
+    assert len(who(oscar, TASKS, to_day=ago(days=2).strftime("%Y-%m-%d"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 4),
+        ({"vm": "erp"}, 2),
+        ({"schedule": SCHEDULE}, 2),
+        ({"backup": BACKUP}, 2),
+        ({"state": "RUNNING"}, 2),
+        ({"type": "STORE"}, 1),
+        ({"mine": "1"}, 1),
+        ({"type": "STORE", "schedule": SCHEDULE, "state": "FINISHED"}, 0),
+    ],
+)
+def test_filters_of_tasks(asked: dict[str, str], count: int, day: None, oscar: Visitor) -> None:
+    assert len(who(oscar, TASKS, **asked)) == count
+
+
+def test_a_filter_that_a_link_set_can_be_taken_away_again(day: None, oscar: Visitor) -> None:
+    page = oscar.get(ACTIVITY, schedule=SCHEDULE, backup=BACKUP, state="running")
+    chips = {one.text: one.attributes["href"] for one in page.all("a", css_class="chip")}
+    assert list(chips) == [
+        "State: Running remove this filter",
+        "Schedule: 5cf9a1d2 remove this filter",
+        "Backup: Full of Sat 22 Nov 2025, 02:12 remove this filter",
+    ]
+    assert "schedule" not in chips["Schedule: 5cf9a1d2 remove this filter"]
+    assert page.form(ACTIVITY)["schedule"] == [SCHEDULE], "another filter keeps it"
+
+
+def test_another_tenants_backup_gives_no_words(day: None, rows: Rows, cast: Cast, oscar: Visitor) -> None:
+    rows.machine("vm-beta", cast.beta, name="secret")
+    rows.backup("b-beta-secret", "vm-beta", cast.beta, NOW)
+    page = oscar.get(ACTIVITY, backup="b-beta-secret")
+    assert "Nothing matches." in page.main.text
+    assert "Backup: b-beta-s" in page.main.text
+
+
+def test_pages_of_the_merged_list_have_each_row_once_and_lead_back(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha)
+    for number in range(30):
+        moment = ago(hours=number // 3)  # many of one moment, in both tables
+        rows.operation("vm-1", cast.alpha, state="succeeded", requested_at=moment)
+        rows.task(f"t-{number}", "vm-1", cast.alpha, first_seen_at=moment)
+        rows.task(f"T-{number}", "vm-1", cast.alpha, first_seen_at=moment, live=number == 7, state="RUNNING")
+    for path in (ACTIVITY, f"{LIST}vm-1/activity/"):
+        page = vera.get(path, size=25)
+        pages = [page]
+        while page.has_link("Next"):
+            page = vera.get(page.link("Next"))
+            pages.append(page)
+        seen = [[row.attributes["id"] for row in one.one("tbody").all("tr")] for one in pages]
+        assert [len(one) for one in seen] == [25, 25, 25, 15]
+        assert len({row for one in seen for row in one}) == 90
+        assert seen[0][0] == "task-T-7", "what runs comes first"
+        back = []
+        while page.has_link("Previous"):
+            page = vera.get(page.link("Previous"))
+            back.append([row.attributes["id"] for row in page.one("tbody").all("tr")])
+        assert back == list(reversed(seen[:-1]))
+
+
+def test_backups_are_filtered_by_every_status_type_and_the_time_shown(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha)
+    rows.backup("b-1", "vm-1", cast.alpha, ago(days=3), status="PARTIAL_SUCCESS")
+    rows.backup("b-2", "vm-1", cast.alpha, ago(days=1), type="SYNTHETIC")
+    rows.backup("b-3", "vm-1", cast.alpha, None, status="FAILED", first_seen_at=ago(days=2))
+    path = f"{LIST}vm-1/backups/"
+    for asked, count in (
+        ({"status": "PARTIAL_SUCCESS"}, 1),
+        ({"type": "SYNTHETIC"}, 1),
+        ({"status": "FAILED", "to_day": ago(days=2).strftime("%Y-%m-%d")}, 1),
+        ({"from_day": ago(days=2).strftime("%Y-%m-%d")}, 2),
+        ({"from_day": "0001-01-01", "to_day": "9999-12-31"}, 3),
+    ):
+        assert len(vera.get(path, **asked).rows()) == count, asked
