@@ -287,9 +287,9 @@ def bridge(simulator: SimulatorServer) -> Bridge:
 
 
 def assign_everything(simulator: SimulatorServer, cast: Cast) -> None:
-    """Give the seed's machines to its tenants, as a provider does where vPlus tells no projects; allow destinations."""
+    """Give the seed's machines to its tenants, as a provider does where vPlus tells no projects; allow places to use."""
     from tenants.scope import every_tenant
-    from vplus_bridge.ownership.allowances import allow_destination
+    from vplus_bridge.ownership.allowances import allow_destination, allow_restore_target
     from vplus_bridge.ownership.assignment import assign
     from vplus_bridge.protection.verdict import judge
 
@@ -298,6 +298,8 @@ def assign_everything(simulator: SimulatorServer, cast: Cast) -> None:
             tenant = getattr(cast, owner.slug)
             assign(tenant_id=tenant.pk, vm_guids=owner.vm_guids, by="test")
             allow_destination(tenant_id=tenant.pk, guid="bd-main", label="Vault A")
+            platform = "hvm-vcenter" if owner.slug == "gamma" else "hvm-openstack"
+            allow_restore_target(tenant_id=tenant.pk, label="Production", manager_guid=platform)
         judge()
 
 

@@ -19,15 +19,15 @@ from django.utils import timezone
 
 from tenants.scope import every_tenant
 from vplus_bridge import changes
-from vplus_bridge.client import VplusClient, VplusError
+from vplus_bridge.client import RestoreJobRecord, VplusClient, VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.database_time import database_now
-from vplus_bridge.mirror import backups, infrastructure, inventory, policies, tasks
+from vplus_bridge.mirror import backups, infrastructure, inventory, policies, restore_jobs, tasks
 from vplus_bridge.mirror import told as told_machines
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
-from vplus_bridge.operations import cancel, follow, late, send, settle
+from vplus_bridge.operations import cancel, follow, late, new_machines, restore_chain, send, settle
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
@@ -108,8 +108,36 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
             touched = {*read.touched, *moved}
             if touched:
                 told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
+            restored_from = new_machines.jobs_to_ask()
+        with _alone(what="what restores made"):
+            _link_new_machines(_restore_jobs(vplus, restored_from))
         changes.tell_reading(INVENTORY, began_at)
         return read
+
+
+def _link_new_machines(jobs: restore_chain.Jobs) -> None:
+    """Give new machines to those who restored them, where that is sure by what the inventory shows now."""
+    with every_tenant("jobs: what restores made"):
+        new_machines.note_named(jobs)
+        _linked, moved = new_machines.link_new_machines()
+        if moved:
+            verdict.judge(moved)
+
+
+def _restore_jobs(vplus: VplusClient, vm_guids: Iterable[str]) -> dict[str, list[RestoreJobRecord]]:
+    """Read the restore jobs of these machines' backups, where this server lets us; trouble with one is its own."""
+    read: dict[str, list[RestoreJobRecord]] = {}
+    patience = Patience()
+    for guid in vm_guids:
+        if patience.worn_out:
+            break
+        try:
+            read[guid] = restore_jobs.read_restore_jobs(vplus, guid)
+        except VplusError as problem:
+            patience.bear(problem, virtual_machine=guid)
+            continue
+        patience.fine()
+    return read
 
 
 @shared_task(name="vplus_bridge.read_infrastructure")
@@ -181,9 +209,12 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             read.add(tasks.read_all_tasks(vplus, assignment.attribute_tasks))
         with every_tenant("jobs: what operations wait for"):
             unsettled, watched = settle.unsettled(), follow.watches()
+            silent_restores = restore_chain.jobs_wanted()[:MOST_WATCHED]
         whole: set[str] = set()
+        jobs_read: dict[str, list[RestoreJobRecord]] = {}
         try:
             _look_closer(vplus, {guid for _, guid in unsettled}, watched, read, whole)
+            jobs_read = _restore_jobs(vplus, silent_restores)
         finally:
             # Also when contact was lost on the way: what was read until then is news.
             for attempt_id, guid in unsettled:
@@ -191,7 +222,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
                     settle.settle(attempt_id, whole=guid in whole)
             with _alone(what="late tasks"), every_tenant("jobs: late tasks"):
                 late.note_late()
-            _follow()
+            _follow(jobs_read)
             with _alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
             took(TASKS, monotonic() - began)
@@ -199,7 +230,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
         return read
 
 
-def _follow() -> None:
+def _follow(jobs: restore_chain.Jobs) -> None:
     """Bring operations up to date, many in one transaction; where that fails, each in its own."""
     with every_tenant("jobs: which operations"):
         followed = follow.followed()
@@ -207,11 +238,11 @@ def _follow() -> None:
         together = followed[start : start + FOLLOWED_TOGETHER]
         done = False
         with _alone(operations=len(together)), every_tenant("jobs: follow"):
-            told_operations.tell_by_id(follow.follow(together))
+            told_operations.tell_by_id(follow.follow(together, jobs))
             done = True
         for operation_id in () if done else together:
             with _alone(operation=str(operation_id)), every_tenant("jobs: follow one"):
-                told_operations.tell_by_id(follow.follow([operation_id]))
+                told_operations.tell_by_id(follow.follow([operation_id], jobs))
 
 
 @contextmanager

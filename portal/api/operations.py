@@ -310,7 +310,7 @@ def _result(operation: Operation, backup: Backup | None) -> dict[str, Any] | Non
 def _error(operation: Operation) -> dict[str, Any] | None:
     if not operation.error_code:
         return None
-    words = error_words(operation.error_code)
+    words = error_words(operation.error_code, operation.kind)
     return {
         "code": operation.error_code,
         "message": words.cause,

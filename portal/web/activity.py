@@ -149,7 +149,7 @@ def _outcome(row: Operation) -> str:
     if row.active:
         return ""
     if row.error_code:
-        words = error_words(row.error_code)
+        words = error_words(row.error_code, row.kind)
         return f"{words.title}. {words.cause} {words.next_step}"
     sentences = [_("Done. There is a new restore point.")]
     if "restore_point_unknown" in row.warnings:

@@ -146,7 +146,7 @@ def _cause_in_short(operation: Operation) -> Word:
     """Return what a row says under the badge: the title of the trouble, or its cause where the badge says the title."""
     if not operation.error_code:
         return ""
-    words = error_words(operation.error_code)
+    words = error_words(operation.error_code, operation.kind)
     return words.cause if str(words.title) == str(badge_of_operation(operation).word) else words.title
 
 

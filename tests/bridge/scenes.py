@@ -11,6 +11,7 @@ from tests.conftest import Member
 from vplus_bridge.models import Attempt, Backup, ChainTask, Operation, Step, Task, VirtualMachine
 from vplus_bridge.operations import follow
 from vplus_bridge.operations.request import Asked, BackupWish, request_backups
+from vplus_bridge.operations.restore_request import RestoreWish, request_restore
 
 T0 = datetime(2026, 11, 24, 12, 0, 7, tzinfo=timezone.get_default_timezone())
 WEB = "vm-alpha-web"
@@ -20,6 +21,16 @@ def ask(member: Member, *machines: str, **wish: Any) -> Asked:
     actor = member.actor
     with in_tenant(actor.tenant_id):
         return request_backups(actor, BackupWish(machines or (WEB,), **wish), now=timezone.now())
+
+
+def ask_restore(member: Member, restore_point: str = "backup-web-full", **wish: Any) -> Asked:
+    actor = member.actor
+    with in_tenant(actor.tenant_id):
+        return request_restore(actor, RestoreWish(restore_point, **wish), now=timezone.now())
+
+
+def restores_sent(simulator: Any) -> list[Any]:
+    return [entry for entry in simulator.control.journal() if entry.call == "POST /tasks/restore-and-import"]
 
 
 def operation(asked: Asked) -> Operation:

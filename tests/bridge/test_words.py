@@ -8,6 +8,7 @@ import pytest
 
 import vplus_bridge
 from vplus_bridge.operations import words
+from vplus_bridge.operations.restore_follow import REFUSALS
 from vplus_bridge.protection.verdict import Reason
 from vplus_bridge.protection.words import REASONS, reason_words
 
@@ -55,7 +56,8 @@ def codes(positions: dict[str, int], attribute: str) -> Iterator[str]:
 def test_every_error_has_words() -> None:
     written = set(codes(FAILING, "error_code")) - {""}
     assert {"not_sent_in_time", "vm_gone", "window_passed", "arrival_unknown"} <= written
-    assert written - set(words.ERRORS) == set()
+    assert written - set(words.ERRORS) - set(words.RESTORE_ERRORS) == set()
+    assert {code for code, _pattern in REFUSALS} <= set(words.RESTORE_ERRORS)
 
 
 def test_every_warning_has_words() -> None:
@@ -68,7 +70,9 @@ def test_every_reason_of_a_verdict_has_words() -> None:
     assert set(REASONS) == set(Reason)
 
 
-@pytest.mark.parametrize("trouble", [*words.ERRORS.values(), *words.WARNINGS.values(), words.UNKNOWN])
+@pytest.mark.parametrize(
+    "trouble", [*words.ERRORS.values(), *words.RESTORE_ERRORS.values(), *words.WARNINGS.values(), words.UNKNOWN]
+)
 def test_words_are_sentences_that_say_who_acts(trouble: words.Trouble) -> None:
     for sentence in (trouble.cause, trouble.next_step):
         assert str(sentence).endswith(".")

@@ -16,6 +16,8 @@ from vplus_bridge.mirror.sole_writer import one_at_a_time
 REASON = "mirror: tasks"
 ENDED = frozenset({"FINISHED", "FAILED", "CANCELLED"})
 _RANK = {"QUEUED": 0, **dict.fromkeys(ENDED, 2)}
+RESTORES = frozenset({"RESTORE", "IMPORT"})
+"""Tasks that have two machines: the one that the backup was taken from, and the one that comes of it."""
 _IN_BETWEEN = 1  # RUNNING, and whatever else a server may call it
 ASKED_ONE_BY_ONE = 50
 WRITTEN = [
@@ -90,9 +92,14 @@ def read_tasks_of(client: VplusClient, vm_guid: str, attribute: Attribute) -> Ta
     """Read one virtual machine's tasks. The filter is never trusted: only its own are kept. Raises VplusError."""
     read, listing = TasksRead(), client.tasks(vm_guid=vm_guid)
     for page in listing:
-        read.add(_write([task for task in page if task.vm_guid == vm_guid], attribute))
+        read.add(_write([task for task in page if _is_of(task, vm_guid)], attribute))
     read.complete = listing.completeness.complete
     return read
+
+
+def _is_of(task: TaskRecord, vm_guid: str) -> bool:
+    """Tell whether a task is of this machine; a restore may name the one it restores as its destination alone."""
+    return task.vm_guid == vm_guid or (task.type in RESTORES and task.dst_guid == vm_guid)
 
 
 def _live_but(seen: Collection[str]) -> list[str]:
@@ -157,12 +164,12 @@ def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
         return read
     with every_tenant(REASON):
         known, now = Task.objects.in_bulk(list(by_guid)), database_now()
-        rows = []
+        sources, rows = _sources(by_guid.values()), []
         for guid, record in by_guid.items():
             before, digest = known.get(guid), digest_of(record)
             if before is not None and (_same(before, digest) or _backwards(before, record)):
                 continue
-            row = _row(record, before, digest, now)
+            row = _row(record, before, digest, now, sources.get(guid, record.vm_guid))
             rows.append(row)
             read.changed.add(guid)
             if not row.live and (before is None or before.live) and row.virtual_machine_guid:
@@ -193,12 +200,28 @@ def _backwards(before: Task, record: TaskRecord) -> bool:
     return _RANK.get(record.state or "", _IN_BETWEEN) < _RANK.get(before.state, _IN_BETWEEN)
 
 
-def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime) -> Task:
+def _sources(records: Iterable[TaskRecord]) -> dict[str, str | None]:
+    """Return, by restore or import, the machine whose backup it is: the first of the two named that is known.
+
+    What it makes is not known yet, so that it would be nobody's task as long as that is taken for its machine.
+    """
+    restores = [record for record in records if record.type in RESTORES and record.dst_guid]
+    named = {guid for record in restores for guid in (record.vm_guid, record.dst_guid) if guid}
+    known = set(VirtualMachine.objects.filter(guid__in=named).values_list("guid", flat=True)) if named else set()
+    return {
+        record.guid: next((guid for guid in (record.vm_guid, record.dst_guid) if guid in known), record.vm_guid)
+        for record in restores
+    }
+
+
+def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime, machine: str | None) -> Task:
     ended = record.state in ENDED
     scheduled = record.origin_type in {"SCHEDULE", "SYSTEM_SCHEDULE"}
     progress = record.progress if record.progress is None else min(100.0, max(0.0, record.progress))
     if before is not None and before.progress is not None and (progress is None or progress < before.progress):
         progress = before.progress
+    if before is not None and record.type in RESTORES:
+        machine = before.virtual_machine_guid or machine  # what it makes may be known by now
     ended_seen_at = None
     if ended:
         ended_seen_at = before.ended_seen_at if before is not None and before.ended_seen_at else now
@@ -209,7 +232,7 @@ def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime) 
         digest=digest,
         changed_at=now,
         # A task loses its virtual machine when that is deleted (vplus-api.md 2.2.2); what we knew stays.
-        virtual_machine_guid=record.vm_guid or (before.virtual_machine_guid if before else ""),
+        virtual_machine_guid=machine or (before.virtual_machine_guid if before else ""),
         type=clean(record.type, 40),
         type_description=clean(record.type_description, 200),
         state=clean(record.state, 40),

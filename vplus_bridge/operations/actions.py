@@ -8,6 +8,7 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
 
 BACK_UP = "back_up"
+RESTORE = "restore"
 
 
 def allowed_actions(actor: Actor, machine: VirtualMachine, active: Sequence[Operation]) -> list[str]:
@@ -18,5 +19,11 @@ def allowed_actions(actor: Actor, machine: VirtualMachine, active: Sequence[Oper
     if actor.suspended:
         return []
     under_way = {operation.kind for operation in active}
-    possible = not machine.gone and Kind.BACKUP not in under_way
-    return [BACK_UP] if possible and actor.may(Right.BACK_UP, machine.guid) else []
+    # A machine that is gone cannot be backed up, and is restored like any other.
+    possible = {
+        BACK_UP: not machine.gone and Kind.BACKUP not in under_way and actor.may(Right.BACK_UP, machine.guid),
+        RESTORE: machine.restore_point_count > 0
+        and Kind.RESTORE not in under_way
+        and actor.may(Right.RESTORE, machine.guid),
+    }
+    return [action for action, can in possible.items() if can]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from tenants import audit
 from tenants.refusals import Invalid, NotVisible, WrongState
@@ -18,6 +18,7 @@ from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.follow import END_UNKNOWN
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
 from vplus_bridge.operations.moves import Kind, State
+from vplus_bridge.operations.restore_follow import RESTORE_END_UNKNOWN
 from vplus_bridge.operations.settle import never_arrived
 from vplus_bridge.operations.transitions import again, fail, link_if_free, take_up
 from vplus_bridge.operations.writes import task_writes
@@ -103,7 +104,7 @@ def send_again(actor: ProviderActor, operation_id: UUID, *, reason: str, now: da
     """
     operation = _waiting_one(actor, operation_id, reason)
     attempts = _sent(operation)
-    if not attempts or operation.error_code == END_UNKNOWN:
+    if not attempts or operation.error_code in (END_UNKNOWN, RESTORE_END_UNKNOWN):
         raise WrongState("arrived", "Its work did arrive, so it is not sent again. Link a task, or abandon it.")
     for attempt in attempts:
         if attempt.outcome == Outcome.UNCERTAIN:
@@ -151,9 +152,13 @@ def _linkable(operation: Operation, attempts: list[Attempt]) -> QuerySet[Task]:
     first = min((attempt.sent_at for attempt in attempts if attempt.sent_at), default=None)
     if first is None or operation.kind not in STAGES:
         return Task.objects.none()
+    machine = operation.virtual_machine_guid
+    about = Q(virtual_machine_guid=machine)
+    if operation.kind == Kind.RESTORE:
+        about |= Q(destination_vm_guid=machine)  # all that some servers name (vplus-api.md 2.2.2)
     return (
         Task.objects.filter(
-            virtual_machine_guid=operation.virtual_machine_guid,
+            about,
             type__in=list(STAGES[Kind(operation.kind)]),
             first_seen_at__gte=first - timedelta(minutes=1),
         )

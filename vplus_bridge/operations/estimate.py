@@ -10,7 +10,7 @@ def seconds_left(operation: Operation, now: datetime) -> float | None:
     """Return the seconds that are left of the work, or None where nobody can say.
 
     Only what runs has an estimate: how long something waits in the queue is not known. It comes from how long earlier
-    backups of the same virtual machine took, less the part that is done; one that takes longer than they did has none.
+    ones of the same virtual machine took, less the part that is done; one that takes longer than they did has none.
     """
     if operation.estimate_seconds is None or operation.state not in {State.RUNNING, State.CANCELLING}:
         return None

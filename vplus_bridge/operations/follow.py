@@ -16,7 +16,9 @@ from vplus_bridge.mirror.backups import RESTORABLE, newest_first
 from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
-from vplus_bridge.operations.moves import ACTIVE, State
+from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.operations.restore_chain import Jobs, RestoreEvidence
+from vplus_bridge.operations.restore_follow import RESTORE_END_UNKNOWN, follow_restore
 from vplus_bridge.operations.stitch import AROUND, Chain, Evidence, stitch
 from vplus_bridge.operations.transitions import ask_for_attention, fail, move, warn
 
@@ -27,7 +29,7 @@ STORED_ONCE = "SUCCESS_REMOVED"
 END_UNKNOWN = "end_unknown"
 LONGEST_WITHOUT_END = timedelta(hours=24)
 # A record can still decide what the tasks left open.
-FOLLOWED = Q(state__in=ACTIVE) | Q(state=State.NEEDS_ATTENTION, error_code=END_UNKNOWN)
+FOLLOWED = Q(state__in=ACTIVE) | Q(state=State.NEEDS_ATTENTION, error_code__in=[END_UNKNOWN, RESTORE_END_UNKNOWN])
 CHANGING = [
     "state", "stage", "progress", "plan", "estimate_seconds", "estimate_basis", "started_at", "finished_at",
     "last_news_at", "backup_guid", "warnings", "error_code", "vendor_text",
@@ -49,29 +51,40 @@ def followed() -> list[UUID]:
     return list(rows.order_by("pk").values_list("pk", flat=True).distinct())
 
 
-def follow(operation_ids: Sequence[UUID]) -> list[UUID]:
+def follow(operation_ids: Sequence[UUID], jobs: Jobs | None = None) -> list[UUID]:
     """Bring these operations up to date with the mirror; return the ids of those of which people see a change.
 
+    ``jobs``: restore jobs that were just read, for restores whose tasks are gone.
     The number of SQL statements does not grow with the operations, but with what is new. Those that somebody else is at
     are left for another time.
     """
     rows = Operation.objects.select_for_update(skip_locked=True).filter(FOLLOWED, pk__in=list(operation_ids))
     operations = list(rows.order_by("pk"))
-    evidence, now, changed = Evidence(operations), database_now(), []
+    restores = [operation for operation in operations if operation.kind == Kind.RESTORE]
+    of_restores = RestoreEvidence(restores, jobs or {}) if restores else None
+    evidence = Evidence([operation for operation in operations if operation.kind != Kind.RESTORE])
+    now, changed = database_now(), []
     for operation in operations:
         before = _seen(operation)
-        chain = stitch(evidence, operation)
-        if chain is None or chain.export is None:
-            continue
-        if operation.active:
-            _bring_up_to_date(operation, chain, now)
-        _finish(operation, chain, evidence, now)
+        if operation.kind != Kind.RESTORE:
+            _follow_backup(evidence, operation, now)
+        elif of_restores is not None:
+            follow_restore(of_restores, operation, now)
         if _seen(operation) != before:
             operation.last_news_at = now
             changed.append(operation)
     if changed:
         Operation.objects.bulk_update(changed, CHANGING)
     return [operation.pk for operation in changed]
+
+
+def _follow_backup(evidence: Evidence, operation: Operation, now: datetime) -> None:
+    chain = stitch(evidence, operation)
+    if chain is None or chain.export is None:
+        return
+    if operation.active:
+        _bring_up_to_date(operation, chain, now)
+    _finish(operation, chain, evidence, now)
 
 
 def watches() -> list[Watch]:
@@ -100,8 +113,13 @@ def watches() -> list[Watch]:
         operation = attempt.step.operation
         known = [states[guid] for guid in guids.get(attempt.pk, []) if guid in states]
         if len(known) < len(guids.get(attempt.pk, [])) or not any(live for live, _ in known):
-            found[operation.pk] = Watch(operation.virtual_machine_guid, tasks=True, backups=True)
-        elif not operation.backup_guid and any(live and state == "RUNNING" for live, state in known):
+            stores = operation.kind == Kind.BACKUP
+            found[operation.pk] = Watch(operation.virtual_machine_guid, tasks=True, backups=stores)
+        elif (
+            operation.kind == Kind.BACKUP
+            and not operation.backup_guid
+            and any(live and state == "RUNNING" for live, state in known)
+        ):
             nameless.append(attempt)
     for attempt in _without_record(nameless):
         # Without a name for the record, the moment at which it first shows up is what tells it apart.

@@ -7,23 +7,15 @@ operation (design.md 6, Sending 1).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from django.db import transaction
-from structlog.contextvars import get_contextvars
-
-from tenants import audit
-from tenants.models import Tenant
-from tenants.refusals import Errors, Invalid, NotAllowed, NotVisible, WrongState
+from tenants.refusals import Errors, Invalid, NotVisible, WrongState
 from tenants.rights import Actor, Right
-from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
-from vplus_bridge.operations import told
-from vplus_bridge.operations.models import Attempt, Operation, Step
+from vplus_bridge.operations.begin import begin, locked_tenant
+from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
-from vplus_bridge.operations.wake import wake_sender
 from vplus_bridge.ownership import visible
 
 BACKUP_TYPES = ("FULL", "INCREMENTAL")
@@ -88,11 +80,7 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
     machines = _visible_machines(actor, guids)
     for guid in guids:
         actor.require(Right.BACK_UP, guid)
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
-    if tenant.suspended_at is not None:
-        raise NotAllowed(
-            "tenant_suspended", f"{tenant.name} is suspended. You can read, but start nothing new. Ask your provider."
-        )
+    tenant = locked_tenant(actor)
     window = _window(wish, now)
     errors = {**_field_errors(wish, now, window), **_gone_errors(machines)}
     destinations = {row.destination_guid: row.label for row in visible.destinations(actor)}
@@ -249,25 +237,10 @@ def _start(
     now: datetime,
     asked: Asked,
 ) -> None:
-    operation = Operation(
-        tenant_id=actor.tenant_id,
-        kind=Kind.BACKUP,
-        subject=machine.guid,
-        virtual_machine_guid=machine.guid,
-        virtual_machine_name=machine.name,
-        wish=given,
-        plan={**plan, "tenant_label": actor.vplus_tenant_id},
-        requested_by_id=actor.membership_id,
-        requested_by_name=(actor.person.name or actor.person.email)[:254],
-        requested_via=f"token {actor.token.name}" if actor.token else "page",
-        requested_at=now,
-        send_until=send_until,
-        reference=get_contextvars().get("reference", ""),
-        last_news_at=now,
+    operation = begin(
+        actor, machine, kind=Kind.BACKUP, action="export", given=given, plan=plan, send_until=send_until, now=now
     )
-    # A row that another tenant's active operation hides (the machine has moved) meets the unique index, not an error.
-    Operation.objects.bulk_create([operation], ignore_conflicts=True)
-    if not Operation.objects.filter(pk=operation.pk).exists():
+    if operation is None:
         asked.refused.append(
             RefusedOne(
                 machine.guid,
@@ -277,17 +250,4 @@ def _start(
             )
         )
         return
-    step = Step.objects.create(tenant_id=actor.tenant_id, operation=operation, position=1, action="export")
-    # Due by the clock that decides on it: this process's own may be ahead.
-    attempt = Attempt.objects.create(tenant_id=actor.tenant_id, step=step, due_at=database_now())
-    audit.record(
-        actor,
-        "operation.backup",
-        object_kind="virtual_machine",
-        object_id=machine.guid,
-        object_name=machine.name,
-        detail={"operation": str(operation.pk), "wish": given},
-    )
     asked.operations.append(operation)
-    told.tell([operation], new=True)
-    transaction.on_commit(partial(wake_sender, actor.tenant_id, attempt.pk), robust=True)

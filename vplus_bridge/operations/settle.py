@@ -144,7 +144,9 @@ def bears_stamp(attempt: Attempt, task: Task) -> bool:
 def adopt(attempt: Attempt, operation: Operation, task: Task, now: datetime) -> None:
     """Take a task as the one that an uncertain write made, in memory but for the link."""
     by_stamp = bears_stamp(attempt, task)
-    link(attempt, task.guid, task_writes()[attempt.step.action].stage, "stamp" if by_stamp else "absence_of_others")
+    write = task_writes()[attempt.step.action]
+    stage = write.later_stages.get(task.type, write.stage)
+    link(attempt, task.guid, stage, "stamp" if by_stamp else "absence_of_others")
     if not by_stamp:
         warn(operation, "identified_by_absence_of_others")
     attempt.outcome, attempt.outcome_at = Outcome.ACCEPTED, now
@@ -154,18 +156,26 @@ def adopt(attempt: Attempt, operation: Operation, task: Task, now: datetime) -> 
 
 def candidates(attempt: Attempt, operation: Operation) -> list[Task]:
     """Return tasks that this write may have made: of this machine and type, new since, nobody's, contradicted by nothing."""
-    kind = task_writes()[attempt.step.action].task_type
+    write = task_writes()[attempt.step.action]
     rows = (
-        Task.objects.filter(virtual_machine_guid=operation.virtual_machine_guid, type=kind)
+        Task.objects.filter(type__in=[write.task_type, *write.later_stages])
         .exclude(guid__in=attempt.baseline_tasks)
         .exclude(Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
         .exclude(origin_type__in=NOT_OURS)
         .order_by("first_seen_at", "guid")
     )
+    machine, point = operation.virtual_machine_guid, operation.restore_point_guid
+    if point:
+        # A restore may name its machine as the destination alone (vplus-api.md 2.2.2).
+        rows = rows.filter(Q(virtual_machine_guid=machine) | Q(destination_vm_guid=machine))
+        rows = rows.filter(backup_guid__in=["", point])
+    else:
+        rows = rows.filter(virtual_machine_guid=machine)
     if attempt.stamp is not None:
         near = Q(window_start__gt=attempt.stamp - STAMP_LEEWAY, window_start__lt=attempt.stamp + STAMP_LEEWAY)
         rows = rows.filter(Q(window_start=None) | near)
-    return list(rows)
+    found = list(rows)
+    return [task for task in found if task.type == write.task_type] or found
 
 
 def _one_of(found: Sequence[Task]) -> Task | None:

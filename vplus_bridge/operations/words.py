@@ -10,6 +10,8 @@ from typing import Literal
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from vplus_bridge.operations.moves import Kind
+
 Actor = Literal["you", "provider", "nobody"]
 Word = str | Promise
 
@@ -215,6 +217,79 @@ ERRORS: Mapping[str, Trouble] = {
     ),
 }
 
+RESTORE_ERRORS: Mapping[str, Trouble] = {
+    "not_sent_in_time": Trouble(
+        _("Not sent in time"),
+        _("The backup system could not be reached in the time that was given, so nothing was sent."),
+        "you",
+        _("Restore again, or allow more time."),
+    ),
+    "point_gone": Trouble(
+        _("Restore point is gone"),
+        _("It was removed from the backup system before anything was sent. Nothing was started."),
+        "you",
+        _("Restore from the nearest point that is left."),
+    ),
+    "target_not_allowed": Trouble(
+        _("Restore target not allowed"),
+        _("The restore target was taken away or changed before anything was sent. Nothing was started."),
+        "you",
+        _("Restore again to another target, or ask your provider."),
+    ),
+    "could_not_restore": Trouble(
+        _("Could not bring back the data"),
+        _("The restore point could not be read from where it is kept. No virtual machine was made."),
+        "provider",
+        _("Ask your provider, and name the reference. The restore point stays."),
+    ),
+    "could_not_import": Trouble(
+        _("Could not make the virtual machine"),
+        _("The data were brought back, but the platform did not take the new virtual machine."),
+        "provider",
+        _("Ask your provider, and name the reference. The restore point stays."),
+    ),
+    "no_room": Trouble(
+        _("No room"),
+        _("The restore target is too small for the virtual machine. The restore point stays."),
+        "provider",
+        _("Choose another restore target, or ask your provider for room."),
+    ),
+    "name_refused": Trouble(
+        _("Name refused"),
+        _("The platform did not take the name of the new virtual machine. The restore point stays."),
+        "you",
+        _("Restore again under another name."),
+    ),
+    "cancelled_in_vplus": Trouble(
+        _("Cancelled"),
+        _("It was cancelled in the backup system. A part of the new virtual machine may remain."),
+        "you",
+        _("Restore again if this was not meant."),
+    ),
+    "cancelled": Trouble(
+        _("Cancelled"),
+        _("It was stopped as asked. A part of the new virtual machine may remain."),
+        "you",
+        _("Restore again when you want to."),
+    ),
+    "restore_end_unknown": Trouble(
+        _("Needs attention"),
+        _(
+            "The work has ended, but the backup system does not tell if the virtual machine was made. "
+            "It is never sent twice."
+        ),
+        "provider",
+        _("Your provider sees this and decides. There is nothing for you to do."),
+    ),
+    "abandoned": Trouble(
+        _("Given up"),
+        _("It was unclear what became of this, and your provider has closed it. It may or may not have run."),
+        "you",
+        _("See your virtual machines, and restore again where you need to."),
+    ),
+}
+"""What is worded otherwise for a restore than for a backup, or is a restore's alone."""
+
 WARNINGS: Mapping[str, Trouble] = {
     "left_behind": Trouble(
         _("Something was left behind"),
@@ -304,8 +379,10 @@ UNKNOWN = Trouble(
 )
 
 
-def error_words(code: str) -> Trouble:
-    """Return the words for an operation's error code; general ones where a row carries a code of another version."""
+def error_words(code: str, kind: str = "") -> Trouble:
+    """Return the words for the error code of an operation of this kind; general ones for a code of another version."""
+    if kind == Kind.RESTORE and code in RESTORE_ERRORS:
+        return RESTORE_ERRORS[code]
     return ERRORS.get(code, UNKNOWN)
 
 

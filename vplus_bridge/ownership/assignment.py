@@ -14,7 +14,7 @@ from django.utils import timezone
 from tenants.models import Tenant
 from tenants.refusals import Invalid
 from vplus_bridge.mirror import told
-from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.models import Assignment, AssignmentSource, OwnershipChange
 
@@ -78,6 +78,14 @@ def attribute_tasks(vm_guids: Iterable[str]) -> None:
     _attribute(
         "vplus_bridge_task", "least(coalesce(item.started_at, item.first_seen_at), item.first_seen_at)", vm_guids
     )
+
+
+def attribute_linked(task_guids: Iterable[str], tenant_id: UUID) -> None:
+    """Give tasks that are nobody's to the tenant whose operation made them, in the open wide scope.
+
+    A task that names no machine, or only the new one that a restore makes, could not be told otherwise.
+    """
+    Task.objects.filter(guid__in=list(task_guids), tenant=None).update(tenant_id=tenant_id)
 
 
 def _attribute(table: str, moment: str, vm_guids: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from tenants.refusals import NotVisible
 from tenants.rights import Actor
 from vplus_bridge.mirror.backups import RESTORABLE, newest_first
 from vplus_bridge.mirror.models import Backup, Task, VirtualMachine
-from vplus_bridge.ownership.models import AllowedDestination
+from vplus_bridge.ownership.models import AllowedDestination, AllowedRestoreTarget
 
 
 def virtual_machines(actor: Actor) -> QuerySet[VirtualMachine]:
@@ -59,6 +59,12 @@ def destinations(actor: Actor) -> QuerySet[AllowedDestination]:
     """Return the backup destinations that the actor's tenant may use, by label."""
     del actor  # the scope has narrowed them to the tenant already
     return AllowedDestination.objects.order_by("label", "id")
+
+
+def restore_targets(actor: Actor) -> QuerySet[AllowedRestoreTarget]:
+    """Return the places that the actor's tenant may restore to, by label."""
+    del actor  # the scope has narrowed them to the tenant already
+    return AllowedRestoreTarget.objects.order_by("label", "id")
 
 
 def _of_visible(actor: Actor) -> Q:

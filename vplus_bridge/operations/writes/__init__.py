@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from vplus_bridge.operations.writes.cancel import CancelWrite
 from vplus_bridge.operations.writes.export import ExportWrite
+from vplus_bridge.operations.writes.restore import RestoreWrite
 from vplus_bridge.operations.writes.task_write import TaskWrite
 from vplus_bridge.operations.writes.write import Write
 
@@ -30,4 +31,4 @@ def task_writes() -> Mapping[str, TaskWrite]:
     return {action: write for action, write in _WRITES.items() if isinstance(write, TaskWrite)}
 
 
-register(ExportWrite(), CancelWrite())
+register(ExportWrite(), RestoreWrite(), CancelWrite())

@@ -1,7 +1,9 @@
 """Writes that make one task of vPlus: a backup's export, a restore. Its chain is what the operation is followed by."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import ClassVar
 
 import structlog
@@ -25,6 +27,8 @@ class TaskWrite(Write):
     """vPlus's word for the task that is made: EXPORT, RESTORE."""
     stage: ClassVar[str]
     """The stage of the operation that this task is, as ChainTask keeps it."""
+    later_stages: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Types of tasks that vPlus makes of it afterwards and that are searched for where it itself is never seen, by stage."""
     sent_again_when_absent: ClassVar[bool] = False
     """Whether a write that certainly never arrived may be sent again by itself. A restore never is."""
 
