@@ -1,5 +1,5 @@
 # Everything a person types. Needs Python 3.11 or 3.12 with venv, and make; the rest is installed into .venv and
-# node_modules. Targets: setup, demo, demo-reset, run, test, chaos, lint, format.
+# node_modules. Targets: setup, demo, demo-reset, run, test, chaos, bench, lint, format.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STACK := $(BIN)/python -m local_stack
 PACKAGES := $(VENV)/.packages-installed
 NODE := node_modules/.packages-installed
-CODE := manage.py portal vplus_bridge tenants vplus_simulator local_stack chaos deploy tests
+CODE := manage.py portal vplus_bridge tenants vplus_simulator local_stack chaos deploy tests bench
 
 # What `check --deploy` judges is a site, not this machine.
 SITE := env -u INSECURE_COOKIES PORTAL_BASE_URL=https://portal.example.com ALLOWED_HOSTS=portal.example.com
@@ -21,7 +21,7 @@ SITE := env -u INSECURE_COOKIES PORTAL_BASE_URL=https://portal.example.com ALLOW
 export PYTHONUNBUFFERED = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup assets demo demo-reset run test chaos test-inside lint lint-inside format chromium
+.PHONY: setup assets demo demo-reset run test chaos test-inside bench bench-inside lint lint-inside format chromium
 .NOTPARALLEL:
 
 setup: assets
@@ -47,6 +47,14 @@ test-inside:
 # Minutes of faults, kills and restarts under load, then the reckoning: make chaos MINUTES=10 OPERATIONS=800 SEED=3
 chaos: assets
 	@exec $(BIN)/python -m chaos --minutes $(MINUTES) --operations $(OPERATIONS) --seed $(SEED)
+
+# ARGS names one figure, "live", and takes --large.
+bench: assets chromium
+	@exec $(STACK) with-servers $(MAKE) --no-print-directory bench-inside
+
+bench-inside:
+	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
+	@exec $(BIN)/python -m bench $(ARGS)
 
 lint: assets
 	$(BIN)/ruff check $(CODE)
