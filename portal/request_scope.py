@@ -129,6 +129,6 @@ def _audit_refusal(request: HttpRequest) -> None:
         actor,
         f"{(request.method or '').lower()}.{match.view_name if match else 'unknown'}",
         refusal,
-        object_id=str(about.get("guid") or about.get("operation_id") or "")[:200],
+        object_id=str(about.get("guid") or about.get("operation_id") or about.get("token_id") or "")[:200],
         detail={"message": refusal.message, "errors": refusal.errors},
     )

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from structlog.contextvars import get_contextvars
 
 from tenants.models.audit import AuditEvent, AuditResult
 from tenants.refusals import Refusal
-from tenants.rights import Actor, ProviderActor
+from tenants.rights import Actor, ProviderActor, Right
 from tenants.scope import every_tenant, in_tenant
 
 
@@ -49,6 +50,12 @@ def record(
         reason=reason,
         reference=get_contextvars().get("reference", ""),
     )
+
+
+def visible_events(actor: Actor) -> QuerySet[AuditEvent]:
+    """Return the events of the tenant, for those who may read them. Raises NotAllowed."""
+    actor.require(Right.AUDIT)
+    return AuditEvent.objects.all()
 
 
 def record_refusal(actor: Actor | ProviderActor, action: str, refusal: Refusal, **about: Any) -> None:

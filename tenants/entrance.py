@@ -21,6 +21,7 @@ from tenants.rights import Actor, Person, ProviderActor, Token, sees_all_of_tena
 from tenants.scope import every_tenant, in_tenant
 
 SEEN_AFTER_SECONDS = 300
+USED_AFTER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,8 @@ def bearer_of(text: str, *, address: str | None = None) -> Actor | ProviderActor
         row = TokenRow.objects.select_related("person").filter(digest=tokens.digest_of(text), revoked_at=None).first()
         if row is None or (row.expires_at and row.expires_at <= now) or not row.person.is_active:
             return None
-        if _stale(row.last_used_at, now):
-            TokenRow.objects.filter(pk=row.pk).update(last_used_at=now)
-        token = Token(row.pk, row.name, frozenset(row.scopes))
+        _used(row, now)
+        token = Token(row.pk, row.name, frozenset(row.scopes), row.expires_at)
         if row.tenant_id is None:
             person = row.person
             return (
@@ -191,5 +191,12 @@ def _as_person(person: PersonRow, membership: Membership | None = None) -> Perso
     )
 
 
-def _stale(moment: datetime | None, now: datetime) -> bool:
-    return moment is None or (now - moment).total_seconds() > SEEN_AFTER_SECONDS
+def _used(row: TokenRow, now: datetime) -> None:
+    """Note that a token was used, at most once a minute; where another request is just noting it, nobody waits."""
+    if _stale(row.last_used_at, now, USED_AFTER_SECONDS):
+        free = TokenRow.objects.select_for_update(skip_locked=True).filter(pk=row.pk).values_list("pk", flat=True)
+        TokenRow.objects.filter(pk__in=list(free)).update(last_used_at=now)
+
+
+def _stale(moment: datetime | None, now: datetime, after_seconds: float = SEEN_AFTER_SECONDS) -> bool:
+    return moment is None or (now - moment).total_seconds() > after_seconds

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.authentication import IsSomebody, actor_behind, provider_behind
-from portal.api.fields import problems
+from portal.api.fields import Moment, problems
 from portal.api.views import ApiView
 from tenants.rights import Actor, ProviderActor, Right, Token
 
@@ -31,11 +31,12 @@ class TenantShape(serializers.Serializer[Mapping[str, Any]]):
     suspended = serializers.BooleanField(help_text="Its people can read, but start nothing new.")
 
 
-class TokenShape(serializers.Serializer[Mapping[str, Any]]):
+class ShownToken(serializers.Serializer[Mapping[str, Any]]):
     """The token that was shown."""
 
     name = serializers.CharField()
     scopes = serializers.ListField(child=serializers.CharField(), help_text="Empty: all that the person may.")
+    expires_at = Moment(allow_null=True, help_text="null: it does not end by itself.")
 
 
 class GrantShape(serializers.Serializer[Mapping[str, Any]]):
@@ -58,7 +59,7 @@ class Me(serializers.Serializer[Mapping[str, Any]]):
     )
     sees = serializers.CharField(help_text="all: every virtual machine of the tenant; granted: only those granted.")
     grants = GrantShape(many=True)
-    token = TokenShape()
+    token = ShownToken()
 
 
 class MeView(ApiView):
@@ -109,4 +110,6 @@ def _of_provider(provider: ProviderActor) -> dict[str, Any]:
 
 
 def _token(token: Token | None) -> dict[str, Any]:
-    return {"name": token.name if token else "", "scopes": sorted(token.scopes) if token else []}
+    if token is None:
+        raise RuntimeError("me was reached without a token")
+    return {"name": token.name, "scopes": sorted(token.scopes), "expires_at": token.expires_at}

@@ -63,7 +63,10 @@ def page_of(item: type[serializers.BaseSerializer[Any]], name: str) -> type[seri
     fields = {
         "results": item(many=True),
         "next": serializers.URLField(allow_null=True, help_text="Address of the next page; null on the last."),
-        "as_of": Moment(allow_null=True, help_text="When what is shown was read from vPlus; null: never yet."),
+        "as_of": Moment(
+            allow_null=True,
+            help_text="When vPlus said so, null: never yet; now for what only the portal keeps.",
+        ),
         "__doc__": f"One page of a list ({name}).",
     }
     return type(f"{name}Page", (serializers.Serializer,), fields)

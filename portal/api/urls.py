@@ -4,6 +4,7 @@ from django.urls import path
 
 import portal.converters  # noqa: F401  # registers vplus_guid, which the addresses below use
 from portal.api import (
+    audit_events,
     destinations,
     me,
     openapi,
@@ -12,6 +13,7 @@ from portal.api import (
     operator_tenants,
     operator_virtual_machines,
     tasks,
+    tokens,
     virtual_machines,
 )
 
@@ -43,6 +45,9 @@ urlpatterns = [
     path("v1/operations/<uuid:operation_id>/", operations.OperationDetail.as_view(), name="operation"),
     path("v1/tasks/", tasks.TaskList.as_view(), name="tasks"),
     path("v1/backup-destinations/", destinations.DestinationList.as_view(), name="backup_destinations"),
+    path("v1/tokens/", tokens.TokenList.as_view(), name="tokens"),
+    path("v1/tokens/<uuid:token_id>/", tokens.TokenDetail.as_view(), name="token"),
+    path("v1/audit-events/", audit_events.AuditEventList.as_view(), name="audit_events"),
     path(
         "v1/operator/virtual-machines/",
         operator_virtual_machines.OwnedMachineList.as_view(),

@@ -30,6 +30,9 @@ class Script:
             self.client.post(self._address(path), text, content_type=content_type, headers=self.headers)
         )
 
+    def delete(self, path: str) -> Any:
+        return self._with_json(self.client.delete(self._address(path), headers=self.headers))
+
     def all(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         """Every row of a list, by following ``next``."""
         rows, answer = [], self.get(path, **parameters)

@@ -57,11 +57,12 @@ def full(cast: Cast, rows: Rows) -> Any:
 
 def test_answers_are_what_the_document_says(full: Any, alice: Script, paula: Script) -> None:
     paths = document()["paths"]
+    token = alice.post("tokens/", {"name": "one"}).data["id"]
     for address, item in paths.items():
         if "get" not in item:
             continue
         script = paula if "/operator/" in address else alice
-        path = address.replace("{guid}", "vm-1").replace("{operation_id}", str(full.pk))
+        path = address.replace("{guid}", "vm-1").replace("{operation_id}", str(full.pk)).replace("{token_id}", token)
         answer = script.get(path)
         assert answer.status_code == 200, path
         _fits(answer.data, item["get"]["responses"]["200"]["content"]["application/json"]["schema"], path)

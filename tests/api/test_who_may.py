@@ -18,6 +18,8 @@ TENANT_PATHS = [
     "operations/00000000-0000-4000-8000-000000000001/",
     "tasks/",
     "backup-destinations/",
+    "tokens/",
+    "audit-events/",
 ]
 OPERATOR_PATHS = ["operator/virtual-machines/", "operator/tenants/", "operator/status/"]
 
@@ -132,7 +134,7 @@ def test_a_token_can_be_narrowed(cast: Cast, rows: Rows, script_of: Callable[...
 def test_me_for_a_member_and_for_the_provider(alice: Script, paula: Script) -> None:
     me = alice.get("me/").data
     assert (me["person"]["email"], me["tenant"]["slug"], me["role"]) == ("alice@alpha.example", "alpha", "admin")
-    assert (me["sees"], me["token"]) == ("all", {"name": "test", "scopes": []})
+    assert (me["sees"], me["token"]) == ("all", {"name": "test", "scopes": [], "expires_at": None})
     provider = paula.get("me/").data
     assert (provider["tenant"], provider["role"]) == (None, "operator")
 

@@ -17,13 +17,15 @@ MEMBERS = ("viewer", "operator", "admin")
 
 @dataclass(frozen=True)
 class Asked:
-    """One address: what it answers to each role on GET and on POST, and what a good POST carries."""
+    """One address: what it answers to each role on GET and on POST, what a good POST carries, and which scopes each needs."""
 
     get: Mapping[str, int]
     post: Mapping[str, int]
     kwargs: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ("read",)
+    post_scopes: tuple[str, ...] = ("backup",)
 
 
 def answers(
@@ -96,6 +98,8 @@ _object = answers(nobody=401, members=200, other=404, provided=403)
 _no_post = answers(405, nobody=401, provided=403)
 _MACHINE = {"guid": "vm-{alpha}"}
 API = {
+    # First: who asks elsewhere for what is not theirs finds their own words again in their own audit.
+    "api:audit_events": Asked(answers(403, nobody=401, admin=200, other=200), _no_post, scopes=("read", "audit")),
     "api:me": Asked(answers(200, nobody=401), answers(405, nobody=401)),
     "api:virtual_machines": Asked(_list, _no_post),
     "api:virtual_machine": Asked(_object, _no_post, _MACHINE),
@@ -110,6 +114,16 @@ API = {
     "api:operation": Asked(_object, _no_post, {"operation_id": "{operation}"}),
     "api:tasks": Asked(_list, _no_post),
     "api:backup_destinations": Asked(_list, _no_post),
+    "api:tokens": Asked(
+        _list,
+        answers(201, nobody=401, provided=403),
+        body={"name": "script", "scopes": ["tokens"]},
+        scopes=("read", "tokens"),
+        post_scopes=("tokens",),
+    ),
+    "api:token": Asked(
+        answers(404, nobody=401, admin=200, provided=403), _no_post, {"token_id": "{token}"}, scopes=("read", "tokens")
+    ),
     "api:operator_virtual_machines": Asked(
         answers(404, nobody=401, provided=200),
         answers(404, nobody=401, provider=200, auditor=403),
