@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from portal.api.backups import NEWEST_FIRST, BackupShape, backup_shapes
 from portal.api.fields import Moment, OneOf, YesNoParameter, problems
-from portal.api.operations import OperationBrief, operation_brief
+from portal.api.operation_shapes import OperationBrief, operation_brief
 from portal.api.pagination import PageParameters, page_answer, page_of
 from portal.api.tasks import TaskPage, tasks_answer
 from portal.api.views import ApiView, checked

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from portal.web import shown
-from portal.web.wording import moments, numbers
+from portal.web.wording import moments, numbers, operation_words
 from vplus_bridge import changes
 from vplus_bridge.mirror.told import KIND as VIRTUAL_MACHINE
 from vplus_bridge.operations.estimate import seconds_left
@@ -47,7 +47,7 @@ def _operation(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "news": int(message.get("news", 0)),
         "active": row.active,
         "state": row.state,
-        "stage": shown.stage_words(row) if row.active else str(badge.word),
+        "stage": operation_words.stage(row) if row.active else str(badge.word),
         "percent": row.progress,
         "percentWords": "" if row.progress is None else numbers.percent_words(row.progress),
         "left": moments.time_left_words(seconds_left(row, now)) if row.active else "",

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from portal.request_scope import ScopedRequest
 from portal.web import shown
-from portal.web.wording import moments, numbers
+from portal.web.wording import moments, numbers, operation_words
 from tenants.refusals import Invalid, NotVisible
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror.backups import newest_first
@@ -217,7 +217,7 @@ def _types(form: BackupForm) -> list[dict[str, Any]]:
         "INCREMENTAL": _("Only changes. Without a base, a full backup is made and named so."),
     }
     return [
-        {"value": name, "word": shown.type_word(name), "hint": hints[name], "chosen": name == chosen}
+        {"value": name, "word": operation_words.type_word(name), "hint": hints[name], "chosen": name == chosen}
         for name in BACKUP_TYPES
     ]
 

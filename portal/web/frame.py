@@ -20,6 +20,7 @@ from tenants.rights import Actor, ProviderActor
 from vplus_bridge.mirror.listing import status_counts
 from vplus_bridge.mirror.models import ReadState
 from vplus_bridge.mirror.read_state import CONTACT, state_of
+from vplus_bridge.operations import attention
 from vplus_bridge.operations.moves import ACTIVE
 from vplus_bridge.operations.visible import operations
 from vplus_bridge.ownership import visible
@@ -102,7 +103,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
 
 
 def _console_frame(request: HttpRequest, provider: ProviderActor) -> Frame:
-    count = unowned_count()
+    count, waiting = unowned_count(), attention.waiting().count()
     here = request.resolver_match.view_name if request.resolver_match else ""
     tone: Tone = "attn" if count else ""
     places = [
@@ -124,7 +125,17 @@ def _console_frame(request: HttpRequest, provider: ProviderActor) -> Frame:
                 counter=count,
                 counter_tone=tone,
                 counter_words=_("%(n)d without an owner") % {"n": count},
-            )
+            ),
+            MenuEntry(
+                _("Needs attention"),
+                "user-exclamation",
+                reverse("console:operations"),
+                current=here in {"console:operations", "console:operation"},
+                short_word=_("Attention"),
+                counter=waiting,
+                counter_tone="attn",
+                counter_words=_("%(n)d need attention") % {"n": waiting},
+            ),
         ],
         places=[*places, console] if places else [],
         bars=_no_contact(),

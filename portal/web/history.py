@@ -14,6 +14,7 @@ from portal.web.filters import FilterBar, Select, pager
 from portal.web.point_calendar import month_calendar
 from portal.web.runs import run_rows, runs_page
 from portal.web.virtual_machines import detail
+from portal.web.wording import operation_words
 from portal.web.wording.badges import BACKUP
 from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.models import Backup
@@ -101,7 +102,7 @@ def _backup_bar(request: ScopedRequest) -> FilterBar:
             Select(
                 "type",
                 _("Type"),
-                [("", _("Any")), *((name, word) for name, word in shown.type_words().items() if name)],
+                [("", _("Any")), *((name, word) for name, word in operation_words.type_words().items() if name)],
             ),
         ],
         dates=[("from_day", _("From")), ("to_day", _("To"))],

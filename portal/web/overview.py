@@ -87,10 +87,10 @@ def overview(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "segments": coverage(counts),
         "tiles": status_tiles(counts, lambda status: f"{list_url}?{urlencode({'status': status})}"),
         "empty_text": "" if counts["all"] else no_machines_words(states[INVENTORY].succeeded_at, now),
-        "to_do": _to_do(actor, failed_operations, tenant_slug, now),
+        "to_do": _to_do(actor, failed_operations, now),
         "more_to_do": max(0, counts["not_protected"] - MOST_TO_DO),
         "more_to_do_url": f"{list_url}?status=not_protected",
-        "running": shown.operation_rows(running[:MOST_SHOWN], tenant_slug, now),
+        "running": shown.operation_rows(actor, running[:MOST_SHOWN], now),
         "running_tasks": _own_tasks(actor, running, by_itself, tenant_slug, now),
         "more_running": len(running) + len(by_itself) > MOST_SHOWN,
         "failed": failed[:MOST_SHOWN],
@@ -169,7 +169,7 @@ def _own_tasks(
     return task_rows(actor, by_itself[:room], slug, now)
 
 
-def _to_do(actor: Actor, failed: Sequence[Operation], slug: str, now: datetime) -> list[ToDo]:
+def _to_do(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[ToDo]:
     """Return at most three things, worst first: machines in a bad state, then operations that failed."""
     pressing = visible.virtual_machines(actor).filter(attention_rank__lt=RANK["unknown"])
     machines = listing.page_of(pressing, listing.DEFAULT_ORDERING, "", MOST_TO_DO).rows
@@ -179,7 +179,7 @@ def _to_do(actor: Actor, failed: Sequence[Operation], slug: str, now: datetime) 
     for operation in failed:
         if operation.virtual_machine_guid not in there:
             there.add(operation.virtual_machine_guid)
-            found.append(_operation_to_do(operation, slug, now))
+            found.append(_operation_to_do(actor, operation, now))
     return found[:MOST_TO_DO]
 
 
@@ -192,8 +192,8 @@ def _machine_to_do(row: shown.MachineRow) -> ToDo:
     return ToDo(row.name, row.url, row.badge, row.reason, word, url, icon, in_dialog=row.can_back_up)
 
 
-def _operation_to_do(operation: Operation, slug: str, now: datetime) -> ToDo:
-    [row] = shown.operation_rows([operation], slug, now)
+def _operation_to_do(actor: Actor, operation: Operation, now: datetime) -> ToDo:
+    [row] = shown.operation_rows(actor, [operation], now)
     name = operation.virtual_machine_name
     return ToDo(name, row.vm_url, row.badge, f"{row.what}: {row.reason}", _("See why"), row.url, "info-circle")
 
@@ -206,7 +206,7 @@ def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[
     machines = list(lately.exclude(guid__in=known).order_by("-last_attempt_failed_at", "guid")[: MOST_SHOWN + 1])
     found = [
         Failed(row.vm_name, row.what, row.url, operation.finished_at or row.started_at, row.badge, row.reason)
-        for operation, row in zip(failed, shown.operation_rows(failed, slug, now), strict=True)
+        for operation, row in zip(failed, shown.operation_rows(actor, failed, now), strict=True)
     ]
     return sorted([*found, *(_failed_backup(row, slug) for row in machines)], key=lambda one: one.at, reverse=True)
 

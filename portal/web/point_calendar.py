@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from portal.web import points, shown
-from portal.web.wording import moments
+from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Word
 from tenants.rights import Actor
 from vplus_bridge.mirror.backups import RESTORABLE
@@ -181,7 +181,7 @@ def month_calendar(
         day=day,
         day_title=date_format(day, "l j F" if day.year == now.astimezone(zone).year else "l j F Y") if day else "",
         points=rows(row for row in of_day if row.restorable),
-        failures=[Failure(_time_of(row), shown.type_word(row.type)) for row in of_day if not row.restorable],
+        failures=[Failure(_time_of(row), operation_words.type_word(row.type)) for row in of_day if not row.restorable],
         undated=rows(undated),
         nearest=nearest,
         find_text=said.moment_text,

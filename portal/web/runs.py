@@ -13,7 +13,7 @@ from portal.request_scope import ScopedRequest
 from portal.web import shown
 from portal.web.filters import FilterBar, Given, Select
 from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, TaskRow, task_rows
-from portal.web.wording import moments
+from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import OPERATION, task_badge
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
@@ -93,7 +93,7 @@ def run_rows(actor: Actor, rows: Sequence[Operation | Task], now: datetime) -> l
     asked = [row for row in rows if isinstance(row, Operation)]
     own = [row for row in rows if isinstance(row, Task)]
     known: dict[Any, shown.OperationRow] = {
-        row.pk: line for row, line in zip(asked, shown.operation_rows(asked, slug, now), strict=True)
+        row.pk: line for row, line in zip(asked, shown.operation_rows(actor, asked, now), strict=True)
     }
     known |= {line.guid: _task_run(line) for line in task_rows(actor, own, slug, now)}
     return [known[row.pk] for row in rows]
@@ -184,7 +184,7 @@ def _backup_words(actor: Actor, guid: str) -> str:
         return _short(guid)
     zone, now = timezone.get_current_timezone(), timezone.now()
     when = moments.exact_words(row.taken_at or row.first_seen_at, now, zone)
-    return _("%(type)s of %(when)s") % {"type": shown.type_word(row.type), "when": when}
+    return _("%(type)s of %(when)s") % {"type": operation_words.type_word(row.type), "when": when}
 
 
 def _short(guid: str) -> str:
@@ -207,4 +207,5 @@ def _task_run(task: TaskRow) -> shown.OperationRow:
         by=task.by,
         by_url=task.by_url,
         percent=task.percent,
+        cancel_url=task.cancel_url,
     )

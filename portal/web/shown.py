@@ -10,14 +10,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from portal.web.wording import moments
+from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge
 from tenants.rights import Actor
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
+from vplus_bridge.operations import cancel
 from vplus_bridge.operations.actions import BACK_UP, allowed_actions
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
-from vplus_bridge.operations.moves import State
 from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words
 from vplus_bridge.protection.verdict import Reason
@@ -28,36 +28,6 @@ OPINIONS = {
     Reason.VPLUS_OUTDATED: "outdated",
     Reason.VPLUS_NO_SCHEDULE: "no_schedule",
 }
-
-
-def type_words() -> Mapping[str, str]:
-    """Return vPlus's backup types as words; an unknown one is shown as it came."""
-    return {
-        "FULL": _("Full"),
-        "INCREMENTAL": _("Incremental"),
-        "SYNCHRONIZATION": _("Synchronization"),
-        "SYNTHETIC": _("Synthetic"),
-        "": _("Type not given"),
-    }
-
-
-def type_word(name: str) -> str:
-    """Return one backup type as a word."""
-    return type_words().get(name, name)
-
-
-def stage_words(operation: Operation) -> str:
-    """Return what it does at this moment, with the stage counted: "Storing, 2 of 2"."""
-    if operation.state == State.REQUESTED:
-        return _("Waiting to be sent")
-    if operation.state == State.SUBMITTED:
-        return _("Queued")
-    return _("Storing, 2 of 2") if operation.stage == "store" else _("Exporting, 1 of 2")
-
-
-def what_words(operation: Operation) -> str:
-    """Return what was asked for: "Backup, full"."""
-    return _("Backup, %(type)s") % {"type": type_word(operation.plan.get("backup_type", "")).lower()}
 
 
 @dataclass(frozen=True)
@@ -79,11 +49,11 @@ def live(operation: Operation, slug: str, now: datetime) -> Live:
     return Live(
         id=str(operation.pk),
         news=news_number(operation),
-        label=_("Backup of %(name)s") % {"name": operation.virtual_machine_name},
+        label=operation_words.title(operation),
         url=operation_url(operation, slug),
-        stage_word=stage_words(operation),
+        stage_word=operation_words.stage(operation),
         percent=operation.progress,
-        kind_word=type_word(operation.plan.get("backup_type", "")),
+        kind_word=operation_words.note(operation),
         eta=seconds_left(operation, now),
     )
 
@@ -95,7 +65,7 @@ def operation_url(operation: Operation, slug: str) -> str:
 
 def badge_of_operation(operation: Operation) -> Badge:
     """Return the badge of an operation."""
-    stage: Word = _("Storing") if operation.stage == "store" else _("Exporting")
+    stage = operation_words.doing(operation)
     return operation_badge(operation.state, stage=stage, warnings=bool(shown_warnings(operation)))
 
 
@@ -123,13 +93,20 @@ class OperationRow:
     percent: float | None = None  # of a task that is no operation, beside its badge
 
 
-def operation_rows(rows: Iterable[Operation], slug: str, now: datetime) -> list[OperationRow]:
+def cancel_url(operation: Operation, slug: str) -> str:
+    """Return the address of the page that asks for an end of an operation."""
+    return reverse("tenant:operation_cancel", kwargs={"tenant_slug": slug, "operation_id": operation.pk})
+
+
+def operation_rows(actor: Actor, rows: Sequence[Operation], now: datetime) -> list[OperationRow]:
     """Return operations as table rows; a bar where one runs, the cause where one failed."""
+    slug = actor.tenant_slug
+    server_can = any(row.active for row in rows) and cancel.can_cancel()
     return [
         OperationRow(
             id=str(row.pk),
             url=operation_url(row, slug),
-            what=what_words(row),
+            what=operation_words.what(row),
             vm_name=row.virtual_machine_name,
             vm_url=machine_url("vm_detail", slug, row.virtual_machine_guid),
             started_at=row.requested_at,
@@ -137,6 +114,7 @@ def operation_rows(rows: Iterable[Operation], slug: str, now: datetime) -> list[
             reason=_cause_in_short(row),
             live=live(row, slug, now) if row.active else None,
             by=row.requested_by_name,
+            cancel_url=cancel_url(row, slug) if cancel.possible(actor, row, server_can=server_can) else "",
         )
         for row in rows
     ]
@@ -276,7 +254,7 @@ def point_rows(
             guid=point.guid,
             at=point.taken_at,
             seen_at=point.first_seen_at,
-            type_word=type_word(point.type),
+            type_word=operation_words.type_word(point.type),
             chain_words=_chain_words(point, chains, now),
             size=point.size,
             destination=labels.get(point.destination_guid, ""),
@@ -310,7 +288,7 @@ def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, st
     return BackupRow(
         at=backup.taken_at or backup.first_seen_at,
         at_known=backup.taken_at is not None,
-        type_word=type_word(backup.type),
+        type_word=operation_words.type_word(backup.type),
         note=", ".join(notes),
         badge=backup_badge(backup.status),
         size=backup.size or None,

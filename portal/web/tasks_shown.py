@@ -1,6 +1,7 @@
 """What rows show of vPlus's tasks: words for type, state, schedule and window, ready for the templates."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,10 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
 from portal.web import shown
-from portal.web.wording import moments
+from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Badge, task_badge
-from tenants.rights import Actor
+from tenants.rights import Actor, Right
 from vplus_bridge.mirror.models import Task
+from vplus_bridge.operations import cancel
+from vplus_bridge.operations import visible as operations
 from vplus_bridge.ownership import visible
 
 TASK_WORDS: Final = {
@@ -51,6 +54,7 @@ class TaskRow:
     by_url: str  # everything that this schedule started; "" where it was none
     window_words: str
     started_at: datetime
+    cancel_url: str = ""
 
 
 def task_word(task: Task) -> Any:
@@ -59,13 +63,26 @@ def task_word(task: Task) -> Any:
 
 
 def task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> list[TaskRow]:
-    """Return tasks as table rows, in one SQL statement for the names of their machines."""
+    """Return tasks as table rows, in the same number of SQL statements however many they are."""
     guids = {row.virtual_machine_guid for row in rows}
     names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name")) if guids else {}
-    return [_task_row(row, names, slug, now) for row in rows]
+    cancellable = _cancellable(actor, rows)
+    return [_task_row(row, names, cancellable, slug, now) for row in rows]
 
 
-def _task_row(row: Task, names: Mapping[str, str], slug: str, now: datetime) -> TaskRow:
+def _cancellable(actor: Actor, rows: Sequence[Task]) -> set[str]:
+    """Return guids of tasks of which the actor may ask an end; those of operations are ended with these."""
+    live = {
+        row.guid: row.virtual_machine_guid
+        for row in rows
+        if row.live and row.type in cancel.TASK_TYPES and actor.may(Right.CANCEL, row.virtual_machine_guid)
+    }
+    if not live or actor.suspended or not cancel.can_cancel():
+        return set()
+    return set(live) - set(operations.operations_of_tasks(actor, live))
+
+
+def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str], slug: str, now: datetime) -> TaskRow:
     zone = timezone.get_current_timezone()
     window = [moment for moment in (row.window_start, row.window_end) if moment]
     name = names.get(row.virtual_machine_guid, "")
@@ -77,11 +94,14 @@ def _task_row(row: Task, names: Mapping[str, str], slug: str, now: datetime) -> 
         live=row.live,
         vm_name=name or _("Not among yours any more"),
         vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
-        backup_words=shown.type_word(row.backup_type) if row.backup_type else "",
+        backup_words=operation_words.type_word(row.backup_type) if row.backup_type else "",
         by=_("Schedule") if row.schedule_guid else "vPlus",
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.started_at or row.window_start or row.first_seen_at,
+        cancel_url=reverse("tenant:task_cancel", kwargs={"tenant_slug": slug, "guid": row.guid})
+        if row.guid in cancellable
+        else "",
     )
 
 

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal.live.stream import live
-from portal.web import activity, backup, history, overview, virtual_machines
+from portal.web import activity, backup, history, operation, overview, virtual_machines
 
 app_name = "tenant"
 
@@ -18,5 +18,7 @@ urlpatterns = [
     path("activity/", activity.activity, name="activity"),
     path("activity/tasks/", activity.tasks, name="tasks"),
     path("live/", live, name="live"),
-    path("operations/<uuid:operation_id>/", activity.operation, name="operation"),
+    path("activity/tasks/<str:guid>/cancel/", operation.task_cancel, name="task_cancel"),
+    path("operations/<uuid:operation_id>/", operation.operation, name="operation"),
+    path("operations/<uuid:operation_id>/cancel/", operation.operation_cancel, name="operation_cancel"),
 ]

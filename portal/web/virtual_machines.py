@@ -1,6 +1,6 @@
 """The list of virtual machines, and one with its tabs. A view fits a screen; what it shows comes from the mirror."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,15 @@ from portal.request_scope import ScopedRequest
 from portal.web import points, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
-from portal.web.wording import moments, numbers
+from portal.web.wording import moments, numbers, operation_words
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.backups import newest_first
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.mirror.read_state import INVENTORY, state_of
+from vplus_bridge.operations import cancel
 from vplus_bridge.operations import visible as operations
+from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
 
 STALE_AFTER = 3
@@ -87,7 +89,7 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
     context["vm"] |= {"last_backup": _fact(newest[0] if newest else None), "last_full": _fact(full)}
     context |= {
         "points": shown.point_rows(newest, {}, points.labels(actor), machine.newest_point_guid, now),
-        "operations": shown.operation_rows(last, tenant_slug, now),
+        "operations": shown.operation_rows(actor, list(last), now),
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
         "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
     }
@@ -219,6 +221,13 @@ def _next_inventory(started_at: datetime | None, now: datetime) -> str:
     return moments.relative_words(upcoming, now) if upcoming > now else ""
 
 
+def _cancel_url(actor: Actor, active: Sequence[Operation]) -> str:
+    """Return where to ask for an end of what runs for a machine; "" where nothing does, or one may or can not."""
+    if not active or not cancel.possible(actor, active[0], server_can=cancel.can_cancel()):
+        return ""
+    return shown.cancel_url(active[0], actor.tenant_slug)
+
+
 def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> dict[str, Any]:
     """Return what every tab of a machine's page shows."""
     slug, guid = actor.tenant_slug, machine.guid
@@ -246,6 +255,7 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
         "here": machine.name,
         "age": age(machine.history_read_at, settings.VPLUS_HISTORY_MAX_AGE_SECONDS, now),
         "operation": row.operation,
+        "cancel_url": _cancel_url(actor, active),
         "can_back_up": row.can_back_up,
         "back_up_url": row.back_up_url,
         "can_restore": False,
@@ -264,7 +274,7 @@ def _fact(backup: Backup | None) -> dict[str, Any] | None:
     took = [part for part in (backup.export_seconds, backup.store_seconds) if part is not None]
     return {
         "at": backup.taken_at,
-        "type_word": shown.type_word(backup.type),
+        "type_word": operation_words.type_word(backup.type),
         "size": backup.size,
         "seconds": sum(took) if took else None,
     }

@@ -40,6 +40,7 @@ def tenant_pages(house: House) -> list[Visit]:
         ("tasks", "/t/alpha/activity/tasks/"),
         ("operation, running", house.operation),
         ("operation, failed", house.failed),
+        ("cancel?", f"{house.operation}cancel/"),
         ("operation, waiting", house.waiting),
         ("operation, needs attention", house.attention),
         ("operation, done", house.done),

@@ -64,10 +64,27 @@ TENANT_PAGES = {
     "tenant:tasks": Asked(_page, _read_only, SLUG),
     "tenant:live": Asked(_page, _read_only, SLUG),
     "tenant:operation": Asked(_page, _read_only, {**SLUG, "operation_id": "{operation}"}),
+    "tenant:operation_cancel": Asked(
+        answers(404, nobody=302, members=302, viewer=403),  # it has ended, so it is shown
+        answers(404, nobody=302, members=302, viewer=403),
+        {**SLUG, "operation_id": "{operation}"},
+    ),
+    "tenant:task_cancel": Asked(
+        answers(404, nobody=302, members=200, viewer=403),
+        answers(404, nobody=302, members=302, viewer=403),
+        {**SLUG, "guid": "t-{alpha}"},
+    ),
 }
 
 CONSOLE_PAGES = {
     "console:overview": Asked(answers(404, nobody=302, provided=302), answers(404, nobody=302, provided=302)),
+    "console:operations": Asked(answers(404, nobody=302, provided=200), answers(404, nobody=302, provided=405)),
+    "console:operation": Asked(
+        answers(404, nobody=302, provided=200),
+        answers(404, nobody=302, provider=302, auditor=403),
+        {"operation_id": "{operation}"},
+        body={"exit": "abandon", "reason": "because"},
+    ),
     "console:inbox": Asked(
         answers(404, nobody=302, provided=200),
         answers(404, nobody=302, provider=302, auditor=403),
@@ -112,6 +129,12 @@ API = {
         body={"kind": "backup", "virtual_machines": ["vm-{alpha}"]},
     ),
     "api:operation": Asked(_object, _no_post, {"operation_id": "{operation}"}),
+    "api:operation_cancel": Asked(
+        answers(405, nobody=401, provided=403),
+        answers(nobody=401, members=409, viewer=403, other=404, provided=403),  # it has ended
+        {"operation_id": "{operation}"},
+        post_scopes=("cancel",),
+    ),
     "api:tasks": Asked(_list, _no_post),
     "api:backup_destinations": Asked(_list, _no_post),
     "api:tokens": Asked(
@@ -130,6 +153,21 @@ API = {
         body={"tenant": "alpha", "virtual_machines": ["vm-{nobody}"]},
     ),
     "api:operator_tenants": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
+    "api:operator_operations": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
+    "api:operator_operation": Asked(
+        answers(404, nobody=401, provided=200),
+        answers(404, nobody=401, provided=405),
+        {"operation_id": "{operation}"},
+    ),
+    **{
+        f"api:operator_operation_{name}": Asked(
+            answers(404, nobody=401, provided=405),
+            answers(404, nobody=401, provider=409, auditor=403),  # Alpha's operation waits for nobody
+            {"operation_id": "{operation}"},
+            body={"reason": "because", **more},
+        )
+        for name, more in (("link_task", {"task": "t-{alpha}"}), ("send_again", {}), ("abandon", {}))
+    },
     "api:operator_status": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
 }
 

@@ -86,9 +86,7 @@ def note_gap(name: str, problem: str, text: str) -> None:
 
 def close_gap(name: str) -> None:
     """Note that what was missing is there."""
-    ReadState.objects.filter(name=name, failing_since__isnull=False).update(
-        failing_since=None, problem="", problem_text=""
-    )
+    ReadState.objects.filter(name=name).delete()
 
 
 def gap_open(name: str) -> bool:

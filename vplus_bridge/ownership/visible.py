@@ -55,6 +55,14 @@ def tasks(actor: Actor) -> QuerySet[Task]:
     return Task.objects.filter(_of_visible(actor))
 
 
+def task(actor: Actor, guid: str) -> Task:
+    """Return one task; raise NotVisible where it is not the actor's to see."""
+    row = tasks(actor).filter(guid=guid).first()
+    if row is None:
+        raise NotVisible
+    return row
+
+
 def destinations(actor: Actor) -> QuerySet[AllowedDestination]:
     """Return the backup destinations that the actor's tenant may use, by label."""
     del actor  # the scope has narrowed them to the tenant already

@@ -3,11 +3,13 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from portal.web.console import inbox
+from portal.web.console import attention, inbox
 
 app_name = "console"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="console:inbox"), name="overview"),
     path("virtual-machines/", inbox.inbox, name="inbox"),
+    path("operations/", attention.operations, name="operations"),
+    path("operations/<uuid:operation_id>/", attention.operation, name="operation"),
 ]
