@@ -103,7 +103,17 @@ def test_every_page_before_signing_in_and_of_the_console(
     problems: list[str] = []
     look(page, web, STRANGERS, problems)
     sign_in(context, web, cast.paula)
-    look(page, web, [("inbox", "/console/virtual-machines/"), ("chooser", "/tenants/")], problems)
+    look(
+        page,
+        web,
+        [
+            ("inbox", "/console/virtual-machines/"),
+            ("needs attention", "/console/operations/"),
+            ("one that needs attention", "/console/operations/" + house.attention.split("operations/")[1]),
+            ("chooser", "/tenants/"),
+        ],
+        problems,
+    )
     assert not problems, "\n".join(problems)
 
 
