@@ -12,13 +12,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from portal.web.frame_parts import Place
 from tenants import entrance
 from tenants.models import Person
 from tenants.models.membership import Role
+from tenants.models.person import ProviderRole
 
 THEMES = [("", gettext_lazy("As the system")), ("light", gettext_lazy("Light")), ("dark", gettext_lazy("Dark"))]
 
@@ -57,6 +58,8 @@ def account(request: HttpRequest) -> HttpResponse:
         Place(place.name, reverse("tenant:overview", kwargs={"tenant_slug": place.slug}), Role(place.role).label)
         for place in entrance.places_of(person.pk)
     ]
+    if person.provider_role:
+        places.append(Place(_("Provider console"), reverse("console:inbox"), ProviderRole(person.provider_role).label))
     context = {
         "person_email": person.email,
         "form": form,
@@ -88,7 +91,7 @@ def _second_factor(person: Person) -> str:
     if Authenticator.Type.TOTP in kinds:
         words.append(_("An app"))
     if keys := kinds.count(Authenticator.Type.WEBAUTHN):
-        words.append(_("%(n)d passkeys") % {"n": keys})
+        words.append(ngettext("%(n)d passkey", "%(n)d passkeys", keys) % {"n": keys})
     return ", ".join(words)
 
 

@@ -12,15 +12,11 @@ from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
 from portal.web.filters import pager
-from portal.web.runs import filtered_tasks, run_bar, run_rows, runs_page, task_bar
+from portal.web.runs import NEWEST_TASKS, filtered_tasks, run_bar, run_rows, runs_page, task_bar, under_way
 from portal.web.tasks_shown import task_rows
 from portal.web.virtual_machines import age
-from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.keyset import page_of
 from vplus_bridge.mirror.read_state import TASKS, state_of
-from vplus_bridge.operations import visible as operations
-from vplus_bridge.operations.moves import ACTIVE, State
-
-NEWEST_TASKS = Keyset("newest", (Key("first_seen_at", descending=True), Key("guid")))
 
 
 @require_safe
@@ -28,10 +24,7 @@ def activity(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     """What people asked for: what runs first, then the newest."""
     actor, now = request.actor, timezone.now()
     bar = run_bar(request)
-    rows = operations.operations(actor)
-    under_way = rows.filter(state__in=ACTIVE)
-    running = under_way.exclude(state=State.REQUESTED).count()
-    waiting = under_way.filter(state=State.REQUESTED).count()
+    running, waiting = under_way(actor)
     page, total = runs_page(actor, bar)
     context = {
         "heading": _heading(running, waiting),

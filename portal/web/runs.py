@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Case, F, IntegerField, QuerySet, TextField, Value, When
-from django.db.models.functions import Cast, Collate
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast, Coalesce, Collate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -24,6 +24,8 @@ from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.ownership import visible
 
 ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")))
+TASK_TIME: Final = Coalesce("started_at", "window_start", "first_seen_at")  # what its row shows
+NEWEST_TASKS: Final = Keyset("newest", (Key(TASK_TIME, descending=True), Key("guid")))
 # Where a task of nobody's stands by the words for operations; it cannot wait to be sent, nor need attention.
 _TASK_STATE: Final = {
     State.SUBMITTED: "QUEUED",
@@ -82,9 +84,18 @@ def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tu
         asked.annotate(
             ended=_ended(When(state__in=ACTIVE, then=Value(0))), row_at=F("requested_at"), row_id=_text("id")
         ),
-        own.annotate(ended=_ended(When(live=True, then=Value(0))), row_at=F("first_seen_at"), row_id=_text("guid")),
+        own.annotate(ended=_ended(When(live=True, then=Value(0))), row_at=TASK_TIME, row_id=_text("guid")),
     ]
     return merged_page_of(lists, ACTIVE_FIRST, bar.cursor, bar.size), asked.count() + own.count()
+
+
+def under_way(actor: Actor) -> tuple[int, int]:
+    """Return how many run and how many wait, of operations and of what nobody asked for, in two SQL statements."""
+    active = Count("pk", filter=Q(state__in=ACTIVE) & ~Q(state=State.REQUESTED))
+    asked = operations.operations(actor).aggregate(run=active, wait=Count("pk", filter=Q(state=State.REQUESTED)))
+    own = operations.tasks_on_their_own(actor).filter(live=True)
+    by_itself = own.aggregate(run=Count("pk", filter=Q(state="RUNNING")), wait=Count("pk", filter=Q(state="QUEUED")))
+    return asked["run"] + by_itself["run"], asked["wait"] + by_itself["wait"]
 
 
 def run_rows(actor: Actor, rows: Sequence[Operation | Task], now: datetime) -> list[shown.OperationRow]:
@@ -110,7 +121,7 @@ def filtered_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
     if bar.value("mine"):
         mine = ChainTask.objects.filter(attempt__step__operation__requested_by_id=actor.membership_id)
         rows = rows.filter(guid__in=mine.values("task_guid"))
-    return _common(actor, rows, bar, bar.value("vm"), "first_seen_at")
+    return _common(actor, rows, bar, bar.value("vm"))
 
 
 def _operations(actor: Actor, bar: FilterBar) -> QuerySet[Operation]:
@@ -137,16 +148,16 @@ def _own_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
         rows = rows.filter(type__in=_TASK_TYPES.get(Kind(kind), ()))
     if backup := bar.value("backup").replace("\0", ""):
         rows = rows.filter(backup_guid=backup)
-    return _common(actor, rows, bar, bar.value("search"), "first_seen_at")
+    return _common(actor, rows, bar, bar.value("search"))
 
 
-def _common(actor: Actor, rows: QuerySet[Task], bar: FilterBar, name: str, moment: str) -> QuerySet[Task]:
+def _common(actor: Actor, rows: QuerySet[Task], bar: FilterBar, name: str) -> QuerySet[Task]:
     if schedule := bar.value("schedule").replace("\0", ""):
         rows = rows.filter(schedule_guid=schedule)
     if text := name.replace("\0", ""):
         found = visible.virtual_machines(actor).filter(name__icontains=text)
         rows = rows.filter(virtual_machine_guid__in=found.values("guid"))
-    return _in_days(rows, bar, moment)
+    return _in_days(rows.annotate(shown_at=TASK_TIME), bar, "shown_at")
 
 
 def _in_days(rows: QuerySet[Any], bar: FilterBar, moment: str) -> QuerySet[Any]:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.conftest import PHONE, WIDE, House, Troubles, sign_in
-from tests.conftest import Cast
+from tests.conftest import PASSWORD, Cast
 from tests.processes import ROOT, Processes
 
 AXE = Path(ROOT / "node_modules/axe-core/axe.min.js")
@@ -123,6 +123,23 @@ def test_the_check_can_fail(operator: Page, web: Processes, house: House) -> Non
         "document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/static/mark.svg\">')"
     )
     assert any(one.startswith("image-alt") for one in violations(operator))
+
+
+def test_every_page_of_the_second_step(page: Page, web: Processes, house: House, cast: Cast) -> None:
+    """They want to be sure who asks, so one has to have signed in by the form."""
+    page.goto(f"{web.url}/accounts/login/")
+    page.get_by_label("E-mail").fill(cast.oscar.email)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/t/alpha/")
+    page.goto(f"{web.url}/accounts/2fa/totp/activate/")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/totp/activate/")
+    problems: list[str] = []
+    paths = {"an app": "totp/activate/", "keys": "webauthn/", "a key": "webauthn/add/", "both": ""}
+    look(page, web, [(name, f"/accounts/2fa/{path}") for name, path in paths.items()], problems)
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize("what", ["style", "script"])

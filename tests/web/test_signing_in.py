@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal import auth as totp
 from django.core import mail
 from django.core.cache import cache
 
@@ -160,3 +161,29 @@ def test_no_page_sends_people_elsewhere(after: str, cast: Cast, oscar: Visitor) 
     assert answer.url == "/"
     answer = Visitor().client.post(LOGIN, {"login": cast.vera.email, "password": PASSWORD, "next": after})
     assert answer.url == "/"
+
+
+def test_the_pages_of_the_second_step_speak_as_the_portal_does(cast: Cast) -> None:
+    visitor = Visitor()
+    assert "Remember" not in visitor.get(LOGIN).main.text, "a session ends with the browser; nothing is asked"
+    visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD)
+    visitor.post("/accounts/reauthenticate/", password=PASSWORD)  # before what matters one is asked once more
+    for path, heading in (
+        ("", "Second step and passkeys"),
+        ("totp/activate/", "Set up an authenticator app"),
+        ("webauthn/", "Passkeys and security keys"),
+        ("webauthn/add/", "Add a passkey or security key"),
+    ):
+        page = visitor.get(f"/accounts/2fa/{path}")
+        assert (path, page.status, page.response.headers.get("Location")) == (path, 200, None)
+        assert page.heading == heading
+        assert "Two-Factor" not in page.html
+    secret = visitor.get("/accounts/2fa/totp/activate/").one(id="authenticator_secret").attributes["value"]
+    code = totp.format_hotp_value(totp.hotp_value(secret, next(totp.yield_hotp_counters_from_time())))
+    page = visitor.post("/accounts/2fa/totp/activate/", code=code)
+    assert page.heading == "Recovery codes"
+    assert "10 codes of 10 are left." in page.main.text
+    assert len(page.all("li", css_class="mono")) == 10
+    assert visitor.get("/accounts/2fa/recovery-codes/generate/").heading == "Make recovery codes"
+    assert visitor.get("/accounts/2fa/totp/deactivate/").heading == "Remove the authenticator app?"
+    assert "An app" in visitor.get("/account/").main.text
