@@ -26,7 +26,7 @@ from vplus_bridge.mirror.models import (
     VplusPolicy,
     VplusSchedule,
 )
-from vplus_bridge.mirror.policies import read_policies
+from vplus_bridge.mirror.policies import read_policies, read_policy
 from vplus_bridge.ownership.assignment import attribute_backups, attribute_tasks
 
 FEW = settings(
@@ -77,6 +77,17 @@ def test_an_odd_record_is_written_or_left_out(kind: str, data: st.DataObject, da
     read(vplus.client)
     with every_tenant("test"):
         assert model._default_manager.filter(guid="good").exists()
+
+
+@FEW
+@given(data=st.data())
+def test_an_odd_detail_of_a_policy_is_written_or_a_problem(data: st.DataObject, database: None, vplus: Teller) -> None:
+    """Its members and rules come with the detail alone."""
+    vplus.raw("GET /policies/vm-backup/good", json.dumps(data.draw(odd("policies"))).encode())
+    with every_tenant("test"):
+        VplusPolicy.objects.get_or_create(guid="good", defaults={"name": "good", "digest": b""})
+    with contextlib.suppress(VplusError):
+        read_policy(vplus.client, "good")
 
 
 @pytest.mark.parametrize("kind", MIRRORED)
