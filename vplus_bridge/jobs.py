@@ -5,7 +5,7 @@ Each may run twice, late, or not at all: what counts is in PostgreSQL, and the n
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic, time
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import F
 from django.utils import timezone
 
-from tenants.scope import every_tenant
+from tenants.scope import every_tenant, in_tenant
 from vplus_bridge import changes
 from vplus_bridge.client import RestoreJobRecord, VplusClient, VplusError
 from vplus_bridge.connection import client
@@ -31,11 +31,12 @@ from vplus_bridge.operations import cancel, follow, late, new_machines, restore_
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
-from vplus_bridge.protection import resume, verdict
+from vplus_bridge.protection import attached, drift, orphans, resume, rewrites, verdict, whose
 
 log = structlog.get_logger(__name__)
 HISTORIES_EVERY = 2.0
 SLOW_BEAT = 10.0  # how often to ask if a reading is due that is due less often
+REWRITES_EVERY = 30.0
 SWEPT_AT = 0.9  # of the age that no history should reach
 MOST_WATCHED = 50
 FOLLOWED_TOGETHER = 100
@@ -55,6 +56,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "infrastructure": every(
             "vplus_bridge.read_infrastructure", min(SLOW_BEAT, settings.VPLUS_INFRASTRUCTURE_SECONDS)
         ),
+        "rewrite schedules": every("vplus_bridge.rewrite_schedules", REWRITES_EVERY, "send"),
         "sweep": every("vplus_bridge.sweep", settings.VPLUS_SEND_SWEEP_SECONDS, "send"),
     }
 
@@ -153,11 +155,42 @@ def read_infrastructure() -> None:
             policies.read_policies(client())
         except VplusError:
             return  # written down by the reading itself
+        after_policies()
         with every_tenant("jobs: after the infrastructure"):
             # A project that can be read now may tell whose a machine is.
             assignment.attribute()
             # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
             told_machines.tell(verdict.judge())
+
+
+def after_policies() -> None:
+    """Give mirrored policies to their tenants, see what differs from ours, and have removed what nobody holds."""
+    now = database_now()
+    with _alone(what="whose policies are"), every_tenant("jobs: whose policies are"):
+        whose.attribute_mirrored()
+        attached.bring_up_to_date()
+    with _alone(what="drift"), every_tenant("jobs: drift"):
+        drift.note_drift(now)
+    with every_tenant("jobs: orphans"):
+        found = orphans.orphans()
+    for (tenant_id, policy_id), objects in found.items():
+        with _alone(policy=str(policy_id)), in_tenant(tenant_id):
+            orphans.remove(policy_id, objects, now)
+
+
+@shared_task(name="vplus_bridge.rewrite_schedules")
+def rewrite_schedules() -> None:
+    """Have schedules written anew that are due: before a clock change, or before their horizon ends."""
+    rewrite_due(database_now())
+
+
+def rewrite_due(now: datetime) -> None:
+    """Do what ``rewrite_schedules`` does, for this moment; each policy in a transaction of its own."""
+    with every_tenant("jobs: schedules to write anew"):
+        wanted = rewrites.due(now)
+    for tenant_id, policy_id in wanted:
+        with _alone(policy=str(policy_id)), in_tenant(tenant_id):
+            rewrites.rewrite(policy_id, now)
 
 
 @shared_task(name="vplus_bridge.read_histories")

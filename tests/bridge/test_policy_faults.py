@@ -1,17 +1,29 @@
 """Making, changing and deleting a policy while calls fail and workers die: vPlus holds exactly what the portal says."""
 
+from dataclasses import replace
+from datetime import time
 from typing import Any
 
 import pytest
 
+from tenants.scope import every_tenant
 from tests.bridge.policy_scenes import (
+    HOURLY,
+    asked_to_change,
     asked_to_create,
+    asked_to_delete,
     carried_out,
+    made,
     policy_of,
     same_in_both,
     upstream,
 )
 from tests.conftest import Bridge, Cast
+from vplus_bridge.client import WriteChannel
+from vplus_bridge.models import Operation, Policy, Schedule
+from vplus_bridge.operations import send
+from vplus_bridge.protection import drafts
+from vplus_bridge.protection.drafts import ScheduleDraft
 from vplus_simulator.faults import Fault
 
 SCHEDULES, POLICIES, RULES = "/schedules", "/policies/vm-backup", "/rules/vm-backup"
@@ -63,3 +75,148 @@ def test_making_turns_back_where_vplus_refuses(path: str, status: str, cast: Cas
     same_in_both(mirrored)
     mirrored.simulator.control.disarm()
     assert carried_out(mirrored, asked_to_create(cast.alice)).state == "succeeded"
+
+
+def changed(bridge: Bridge, cast: Cast, policy: Policy, round_: int) -> Operation:
+    """Every kind of call at once: a schedule at another time, one replaced, another priority."""
+    hour = time(1 + round_ % 20, 30)
+    schedules = (replace(first_schedule(policy), time_of_day=hour), replace(HOURLY, frequency_minutes=60 + round_))
+    return asked_to_change(cast.alice, policy, schedules=schedules, priority=51 + round_ % 40)
+
+
+def first_schedule(policy: Policy) -> ScheduleDraft:
+    with every_tenant("test"):
+        return drafts.schedule_draft(Schedule.objects.filter(policy=policy).order_by("position")[0])
+
+
+CHANGING = [
+    ("PUT", "/schedules/{guid}"),
+    ("POST", "/schedules"),
+    ("PUT", "/policies/vm-backup/{guid}"),
+    ("PUT", "/rules/vm-backup/{guid}"),
+    ("DELETE", "/schedules/{guid}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGING)
+def test_a_change_goes_on_after_one_fault(method: str, path: str, cast: Cast, mirrored: Bridge) -> None:
+    policy = made(mirrored, cast.alice)
+    for round_, (name, fault) in enumerate(ONCE.items()):
+        if path.startswith("/rules") and name in ("400 after", "409 after"):
+            continue  # this server does not tell what a rule says, so a no is believed, and undone
+        arm(mirrored, method, path, **fault)
+        operation = carried_out(mirrored, changed(mirrored, cast, policy, round_))
+        assert (operation.state, operation.error_code, operation.warnings) == ("succeeded", "", []), name
+        mirrored.simulator.control.disarm()
+        same_in_both(mirrored)
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+@pytest.mark.parametrize(("method", "path"), CHANGING[:4])
+def test_a_change_turns_back_where_vplus_refuses(
+    method: str, path: str, phase: str, cast: Cast, mirrored: Bridge
+) -> None:
+    policy = made(mirrored, cast.alice)
+    before = upstream(mirrored)
+    for round_, status in enumerate([400, 409, 500]):
+        count = 20 if status == 500 else 1
+        if phase == "after" and (status == 500 or not path.startswith("/rules")):
+            continue  # whether it was done is told there, so that it goes on
+        arm(mirrored, method, path, kind="status", phase=phase, status=status, count=count)
+        operation = carried_out(mirrored, changed(mirrored, cast, policy, round_))
+        mirrored.simulator.control.disarm()
+        assert operation.state == "failed", status
+        assert operation.error_code == ("policy_no_answer" if status == 500 else "policy_refused")
+        assert upstream(mirrored) == before
+        same_in_both(mirrored)
+    assert policy_of(operation).version == 1
+
+
+@pytest.mark.parametrize("path", ["/policies/vm-backup/{guid}", "/schedules/{guid}"])
+def test_deleting_goes_on_after_one_fault(path: str, cast: Cast, mirrored: Bridge) -> None:
+    for name, fault in ONCE.items():
+        policy = made(mirrored, cast.alice)
+        arm(mirrored, "DELETE", path, **fault)
+        operation = carried_out(mirrored, asked_to_delete(cast.alice, policy))
+        mirrored.simulator.control.disarm()
+        assert (operation.state, operation.error_code) == ("succeeded", ""), name
+        assert policy_of(operation).state == "deleted"
+        assert upstream(mirrored) == {}, name
+        same_in_both(mirrored)
+
+
+def test_a_policy_that_vplus_does_not_delete_runs_as_before(cast: Cast, mirrored: Bridge) -> None:
+    policy = made(mirrored, cast.alice)
+    arm(mirrored, "DELETE", "/policies/vm-backup/{guid}", kind="status", phase="before", status=409)
+    operation = carried_out(mirrored, asked_to_delete(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("failed", "policy_refused")
+    assert policy_of(operation).state == "kept"
+    same_in_both(mirrored)
+
+
+class Died(BaseException):
+    """A worker was killed."""
+
+
+class Deaths:
+    """Kills the worker at the n-th call of one moment."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.left = 0
+        self.happened = 0
+
+    def arm(self, owner: Any, name: str, after: int, *, before_it: bool) -> None:
+        """``before_it``: the call itself does not happen any more."""
+        real, self.left = getattr(owner, name), after
+
+        def dying(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and before_it:
+                self.happened += 1
+                raise Died
+            given = real(*args, **kwargs)
+            if self.left == 0:
+                self.happened += 1
+                raise Died
+            return given
+
+        self.monkeypatch.setattr(owner, name, dying)
+
+
+MOMENTS: dict[str, tuple[Any, str, bool]] = {
+    "claimed, not marked": (send, "_mark", True),
+    "marked, not sent": (WriteChannel, "send", True),
+    "sent, not recorded": (WriteChannel, "send", False),
+    "recorded": (send, "record", False),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_worker_may_die_at_each_step(
+    moment: str, cast: Cast, mirrored: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name, before_it = MOMENTS[moment]
+
+    def dies_at(step: int, operation: Operation) -> Operation:
+        with monkeypatch.context() as patch:
+            deaths = Deaths(patch)
+            deaths.arm(owner, name, step, before_it=before_it)
+            while True:
+                try:
+                    ended = carried_out(mirrored, operation)
+                except Died:
+                    continue
+                assert deaths.happened == 1
+                return ended
+
+    for step in (1, 2, 3, 4):
+        assert dies_at(step, asked_to_create(cast.alice)).state == "succeeded"
+        same_in_both(mirrored)
+        with every_tenant("test"):
+            policy = Policy.objects.get(state="kept")
+        for change in (1, 2, 3, 4, 5) if step == 1 else ():
+            assert dies_at(change, changed(mirrored, cast, policy, change)).state == "succeeded"
+            same_in_both(mirrored)
+        assert dies_at(min(step, 3), asked_to_delete(cast.alice, policy)).state == "succeeded"
+        assert upstream(mirrored) == {}

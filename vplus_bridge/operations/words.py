@@ -297,6 +297,12 @@ WARNINGS: Mapping[str, Trouble] = {
         "nobody",
         _("The portal removes it by itself as soon as it can."),
     ),
+    "not_put_back": Trouble(
+        _("Not put back"),
+        _("A part of the change was made, and the backup system refused to take it back."),
+        "you",
+        _("See what differs in the policy, and accept it or put yours back."),
+    ),
     "rewrite_late": Trouble(
         _("Late for a clock change"),
         _("The schedules were written anew later than they should have been, so some runs may have been off."),

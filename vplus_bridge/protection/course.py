@@ -25,7 +25,7 @@ from vplus_bridge.protection.steps import Planned, undoing
 
 log = structlog.get_logger(__name__)
 REFUSED = "policy_refused"
-LEFT_BEHIND = "left_behind"
+LEFT_BEHIND, NOT_PUT_BACK = "left_behind", "not_put_back"
 SECOND_RULE = "second_rule "
 LATER_SECONDS = 5.0
 """Between two tries where answers get lost; the first one comes at once."""
@@ -95,13 +95,16 @@ def _go_on(operation: Operation, step: Step, now: datetime) -> None:
 def _stop(operation: Operation, step: Step, code: str, now: datetime) -> None:
     """Turn back at a step; what only tidies up, or undoes, is left to the repair instead."""
     if step.spec.get("undo") or step.spec.get("tidy"):
-        log.warning("left behind in vPlus", operation=str(operation.pk), step=step.action, code=code)
-        warn(operation, LEFT_BEHIND)
+        log.warning("left as it is in vPlus", operation=str(operation.pk), step=step.action, code=code)
+        if step.action.endswith("_delete"):
+            warn(operation, LEFT_BEHIND)
+        elif not step.spec.get("refused"):
+            warn(operation, NOT_PUT_BACK)
         _go_on(operation, step, now)
         return
     log.info("a policy operation turns back", operation=str(operation.pk), step=step.action, code=code)
     operation.plan = {**operation.plan, "stopped": {"code": code, "step": step.action, "position": step.position}}
-    undo = undoing(_brought_about(operation))
+    undo = undoing(_brought_about(operation), refused=step if code == REFUSED else None)
     last = Step.objects.filter(operation=operation).aggregate(last=Max("position"))["last"]
     move(operation, State.RUNNING, now)
     if undo:
@@ -121,7 +124,9 @@ def _brought_about(operation: Operation) -> list[tuple[Step, str]]:
     for step in Step.objects.filter(operation=operation).order_by("-position"):
         attempts = list(Attempt.objects.filter(step=step))
         accepted = next((one for one in attempts if one.outcome == Outcome.ACCEPTED), None)
-        doubtful = any(one.sent_at is not None and one.outcome == Outcome.UNCERTAIN for one in attempts)
+        # A refused change may have been made all the same, where vPlus does not tell; putting it back does no harm.
+        may_be = (Outcome.UNCERTAIN, Outcome.REFUSED)
+        doubtful = any(one.sent_at is not None and one.outcome in may_be for one in attempts)
         if accepted is not None or doubtful:
             found.append((step, accepted.object_guid if accepted else ""))
     return found

@@ -4,15 +4,15 @@ An operation's plan holds under `apply` what the rows are to say. It is written 
 same transaction, so that the rows never say what vPlus does not hold.
 """
 
-from datetime import datetime, time
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Attempt, Operation, Outcome
 from vplus_bridge.protection.models import Carrier, Policy, PolicyMember, PolicyState, Schedule
-
-_CLOCKS = ("time_of_day", "start_time", "end_time")
-_MOMENTS = ("planned_at", "exact_until", "rewrite_at", "rewrite_by", "runs_off_at")
+from vplus_bridge.protection.stored import row_values
 
 
 def written(operation: Operation, now: datetime, *, as_meant: bool) -> None:
@@ -28,7 +28,7 @@ def written(operation: Operation, now: datetime, *, as_meant: bool) -> None:
         .values_list("object_name", "object_guid")
     )
     if apply["action"] == "delete":
-        _deleted(policy, operation, now)
+        deleted(policy, operation.requested_by_name, now)
         return
     if apply["action"] == "remove":
         return
@@ -56,10 +56,17 @@ def not_written(operation: Operation, now: datetime) -> None:
         Policy.objects.filter(pk=UUID(operation.subject), state=PolicyState.MAKING).update(state=PolicyState.NOT_MADE)
 
 
-def _deleted(policy: Policy, operation: Operation, now: datetime) -> None:
+def label_machines(guids: Iterable[str], name: str) -> None:
+    """Let machines bear the name of the policy that they are in; empty where they are in none."""
+    VirtualMachine.objects.filter(guid__in=list(guids)).exclude(policy_label=name).update(policy_label=name)
+
+
+def deleted(policy: Policy, by: str, now: datetime) -> None:
+    """Let a policy be gone; its schedules' rows stay, so that what was promised can still be told."""
+    label_machines(policy.members.values_list("virtual_machine_guid", flat=True), "")
     policy.state, policy.differs_since, policy.drift = PolicyState.DELETED, None, []
     policy.version += 1
-    policy.changed_at, policy.changed_by_name = now, operation.requested_by_name
+    policy.changed_at, policy.changed_by_name = now, by
     policy.save()
     policy.members.all().delete()
     Carrier.objects.filter(schedule__policy=policy).delete()
@@ -73,13 +80,16 @@ def _members(policy: Policy, guids: list[str], leaving: dict[str, list[str]], no
             row.version += 1
             row.changed_at, row.changed_by_name = now, policy.changed_by_name
             row.save(update_fields=["version", "changed_at", "changed_by_name"])
-    policy.members.exclude(virtual_machine_guid__in=guids).delete()
+    leavers = policy.members.exclude(virtual_machine_guid__in=guids)
+    label_machines(leavers.values_list("virtual_machine_guid", flat=True), "")
+    leavers.delete()
     there = set(policy.members.values_list("virtual_machine_guid", flat=True))
     PolicyMember.objects.bulk_create(
         PolicyMember(tenant_id=policy.tenant_id, policy=policy, virtual_machine_guid=guid)
         for guid in guids
         if guid not in there
     )
+    label_machines(guids, policy.name)
 
 
 def _schedules(policy: Policy, apply: dict[str, Any], made: dict[str, str], now: datetime) -> None:
@@ -87,7 +97,7 @@ def _schedules(policy: Policy, apply: dict[str, Any], made: dict[str, str], now:
     if apply["whole"]:
         policy.schedules.exclude(pk__in=list(told)).delete()
     for pk, one in told.items():
-        columns = {name: _value(name, value) for name, value in one["columns"].items()}
+        columns = row_values(one["columns"])
         row, _made = Schedule.objects.update_or_create(
             pk=pk, defaults=columns, create_defaults={**columns, "tenant_id": policy.tenant_id, "policy": policy}
         )
@@ -106,11 +116,3 @@ def _schedules(policy: Policy, apply: dict[str, Any], made: dict[str, str], now:
             )
             for position, carrier in enumerate(one["carriers"], 1)
         )
-
-
-def _value(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _CLOCKS:
-        return time.fromisoformat(value)
-    return datetime.fromisoformat(value) if name in _MOMENTS else value

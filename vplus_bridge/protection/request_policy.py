@@ -23,6 +23,7 @@ from vplus_bridge.protection.asking import Author, open_operation, refuse_while_
 from vplus_bridge.protection.compare import PolicyMeant
 from vplus_bridge.protection.draft_check import Checked, check
 from vplus_bridge.protection.drafts import PolicyDraft
+from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.held import dropped_of, held_of, wire_of
 from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.shaping import Shaped, as_they_are, shape
@@ -37,7 +38,7 @@ def request_policy_create(actor: Actor, draft: PolicyDraft, *, now: datetime) ->
     The same draft again, while it is under way, is answered with the operation that is. Raises NotAllowed, NotVisible
     (machines), Invalid (fields), WrongState.
     """
-    _lock(actor)
+    lock_tenant(actor)
     draft = _tidied(draft)
     wish = {"action": "create", "draft": drafts.as_json(draft)}
     if running := Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE, wish=wish).first():
@@ -75,13 +76,13 @@ def request_policy_change(
     Raises NotVisible, NotAllowed, Invalid, WrongState: with the code `changed_by_somebody` and, by field, what changed
     where the version is an older one.
     """
-    _lock(actor)
-    policy = _editable(actor, policy_id)
+    lock_tenant(actor)
+    policy = editable(actor, policy_id)
     draft = _tidied(draft)
     wish = {"action": "change", "draft": drafts.as_json(draft), "version": version}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
         return running
-    _refuse_old(policy, version)
+    refuse_old(policy, version)
     if policy.differs_since is not None:
         raise WrongState(
             "differs_in_vplus",
@@ -91,7 +92,7 @@ def request_policy_change(
     others = [row.policy for row in checked.leaving]
     refuse_while_changing([policy, *others], machines=draft.virtual_machines)
     before = drafts.draft_of(policy)
-    shaped = shape(policy, checked.planned)
+    shaped = shape(policy, checked.planned, shared=shared_carriers(policy))
     planned = to_change(_wish(policy, draft, checked, shaped), held_of(policy), _leaving(checked), shaped.dropped)
     changes = changes_between(before, draft, checked.names)
     operation = open_operation(
@@ -109,12 +110,12 @@ def request_policy_change(
 
 def request_policy_delete(actor: Actor, policy_id: UUID, *, version: int, now: datetime) -> Operation:
     """Ask for a policy to be deleted with its schedules; restore points stay. Raises as `request_policy_change`."""
-    _lock(actor)
-    policy = _editable(actor, policy_id)
+    lock_tenant(actor)
+    policy = editable(actor, policy_id)
     wish = {"action": "delete"}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
         return running
-    _refuse_old(policy, version)
+    refuse_old(policy, version)
     refuse_while_changing([policy])
     apply = {"action": "delete"}
     planned = to_delete(policy.vplus_guid, policy.wire_name, policy.rule_guid, dropped_of(policy))
@@ -125,12 +126,12 @@ def request_policy_delete(actor: Actor, policy_id: UUID, *, version: int, now: d
 
 def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: datetime) -> Operation:
     """Ask for vPlus to hold again what our rows say of a policy that was changed there. Raises as `request_policy_change`."""
-    _lock(actor)
-    policy = _editable(actor, policy_id)
+    lock_tenant(actor)
+    policy = editable(actor, policy_id)
     wish = {"action": "put_back"}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
         return running
-    _refuse_old(policy, version)
+    refuse_old(policy, version)
     if policy.differs_since is None:
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to put back."))
     refuse_while_changing([policy])
@@ -167,7 +168,8 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
     return operation
 
 
-def _lock(actor: Actor) -> Tenant:
+def lock_tenant(actor: Actor) -> Tenant:
+    """Take the tenant row's lock for somebody who may change policies. Raises NotAllowed."""
     actor.require(Right.POLICIES)
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
     if tenant.suspended_at is not None:
@@ -177,7 +179,8 @@ def _lock(actor: Actor) -> Tenant:
     return tenant
 
 
-def _editable(actor: Actor, policy_id: UUID) -> Policy:
+def editable(actor: Actor, policy_id: UUID) -> Policy:
+    """Return a policy that can be changed from here. Raises NotVisible, WrongState."""
     policy = visible.policy(actor, policy_id)
     if policy.attached:
         raise WrongState(
@@ -188,7 +191,8 @@ def _editable(actor: Actor, policy_id: UUID) -> Policy:
     return policy
 
 
-def _refuse_old(policy: Policy, version: int) -> None:
+def refuse_old(policy: Policy, version: int) -> None:
+    """See that nobody changed it since it was read. Raises WrongState with what they changed, by field."""
     if version == policy.version:
         return
     rows = Operation.objects.filter(kind=Kind.POLICY, subject=str(policy.pk), state="succeeded")

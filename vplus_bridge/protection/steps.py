@@ -169,8 +169,10 @@ class Stepped(Protocol):
     spec: Spec
 
 
-def undoing(taken: Sequence[tuple[Any, str]]) -> list[Planned]:
+def undoing(taken: Sequence[tuple[Any, str]], *, refused: Any = None) -> list[Planned]:
     """Return the steps that undo these, given latest first with the guid of what each made; "" where none is known.
+
+    Of the one that was `refused` it is most likely that nothing is to be undone.
 
     What a creation may have made without anybody knowing its guid is left to the repair, which finds it by its name.
     """
@@ -188,7 +190,8 @@ def undoing(taken: Sequence[tuple[Any, str]]) -> list[Planned]:
             if guid and not made_policy:
                 undo.add("rule_delete", {"guid": guid, "policy": spec["policy"], "undo": True}, guid=guid)
         elif spec.get("was") is not None:
-            undo.add(step.action, {**_back(step.action, spec), "undo": True, "was": None}, guid=spec["guid"])
+            back = {**_back(step.action, spec), "undo": True, "was": None, "refused": step == refused}
+            undo.add(step.action, back, guid=spec["guid"])
     return undo.steps
 
 

@@ -9,6 +9,8 @@ from vplus_bridge.protection.carriers import Carrier, Interval
 from vplus_bridge.protection.rewriting import Plan, Reason
 from vplus_bridge.protection.wall_time import BackupType, ExecutionType, Month, Occurrence, Promise, Weekday
 
+_CLOCKS = ("time_of_day", "start_time", "end_time")
+_MOMENTS = ("planned_at", "exact_until", "rewrite_at", "rewrite_by", "runs_off_at")
 Spec = dict[str, Any]
 """A carrier without its moments, in JSON's terms."""
 
@@ -113,6 +115,19 @@ def plan_columns(plan: Plan) -> dict[str, Any]:
         "rewrite_by": None if plan.rewrite_by is None else plan.rewrite_by.isoformat(),
         "rewrite_reason": plan.reason.value,
     }
+
+
+def row_values(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schedule's columns in the row's own terms."""
+    return {name: _value(name, value) for name, value in columns.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _CLOCKS:
+        return time.fromisoformat(value)
+    return datetime.fromisoformat(value) if name in _MOMENTS else value
 
 
 def names(members: Iterable[Weekday | Month | Occurrence]) -> list[str]:

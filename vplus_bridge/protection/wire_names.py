@@ -11,6 +11,8 @@ from vplus_bridge.protection.drafts import slug
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 LENGTH = 10
+PATTERN = rf"(^|_)[0-9a-f]{{8}}-[a-z0-9-]+-(policy|schedule)-[{ALPHABET}]{{{LENGTH}}}$"
+"""What a name of ours looks like, as PostgreSQL reads it; a hint, since anybody can write one."""
 
 
 def new_wire_name(tenant_id: UUID, name: str, kind: str) -> str:

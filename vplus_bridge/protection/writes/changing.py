@@ -10,6 +10,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+import structlog
+
 from vplus_bridge.client import (
     Detail,
     Dialect,
@@ -17,6 +19,7 @@ from vplus_bridge.client import (
     OutcomeKind,
     RuleRecord,
     VplusClient,
+    VplusError,
     WriteRequest,
     bears_name,
 )
@@ -29,10 +32,13 @@ from vplus_bridge.protection.writes.creating import see_that_machines_are_free
 from vplus_bridge.protection.writes.errand import (
     Errand,
     ObjectWrite,
+    errand_of,
     gone_machines,
     see_that_destinations_are_allowed,
     see_that_machines_are_ours,
 )
+
+log = structlog.get_logger(__name__)
 
 
 def settled(guid: str, meant: Sequence[object], was: Sequence[object] | None) -> None:
@@ -46,7 +52,23 @@ def settled(guid: str, meant: Sequence[object], was: Sequence[object] | None) ->
         raise WorldChanged("policy_changed_in_vplus")
 
 
-class ScheduleUpdate(ObjectWrite):
+class Replacement(ObjectWrite):
+    """A PUT of a whole object."""
+
+    def look_again(self, client: VplusClient, claim: Claim, answer: Answer) -> Answer:
+        """See after a no whether it was done all the same; where that is not told, the no is believed, and undone."""
+        if answer.kind != OutcomeKind.REFUSED:
+            return answer
+        try:
+            self.look(client, errand_of(claim))
+        except AlreadyDone as done:
+            return Answer(OutcomeKind.ACCEPTED, answer.status, "refused, and done", named=((done.guid, None),))
+        except (WorldChanged, VplusError) as problem:
+            log.info("a refused change is not seen done", operation=str(claim.operation_id), problem=str(problem))
+        return answer
+
+
+class ScheduleUpdate(Replacement):
     """PUT /schedules/{guid}."""
 
     action = "schedule_update"
@@ -76,7 +98,7 @@ class ScheduleUpdate(ObjectWrite):
         return Ready(request)
 
 
-class PolicyUpdate(ObjectWrite):
+class PolicyUpdate(Replacement):
     """PUT /policies/vm-backup/{guid}: members, priority, what becomes of machines that go."""
 
     action = "policy_update"
@@ -114,7 +136,7 @@ class PolicyUpdate(ObjectWrite):
         return Ready(request)
 
 
-class RuleUpdate(ObjectWrite):
+class RuleUpdate(Replacement):
     """PUT /rules/vm-backup/{guid}: which schedules fire, and where backups go."""
 
     action = "rule_update"
@@ -187,9 +209,17 @@ class Removal(ObjectWrite):
         return Ready(self.request(dialect, errand.guid(errand.spec), errand.project_uuid))
 
     def look_again(self, client: VplusClient, claim: Claim, answer: Answer) -> Answer:
-        """404 is done: somebody, or an earlier attempt, removed it."""
-        if answer.kind == OutcomeKind.REFUSED and answer.status == HTTPStatus.NOT_FOUND:
+        """404 is done: somebody, or an earlier attempt, removed it. So is what is gone after another no."""
+        if answer.kind != OutcomeKind.REFUSED:
+            return answer
+        if answer.status == HTTPStatus.NOT_FOUND:
             return Answer(OutcomeKind.ACCEPTED, answer.status, "it was gone already")
+        try:
+            self.look(client, errand_of(claim))
+        except AlreadyDone:
+            return Answer(OutcomeKind.ACCEPTED, answer.status, "refused, and gone")
+        except (WorldChanged, VplusError) as problem:
+            log.info("could not look after a refusal", operation=str(claim.operation_id), problem=str(problem))
         return answer
 
 

@@ -1,0 +1,134 @@
+"""Policies that were in vPlus before us: the provider attaches one to a tenant, whose people then read it. Wide scope.
+
+Such a policy stays the provider's to change. Its rows follow the mirror; its schedules are read there, since they may be
+shared with policies that the tenant must not see.
+"""
+
+from uuid import UUID
+
+import structlog
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from tenants import audit
+from tenants.refusals import Invalid
+from tenants.rights import ProviderActor
+from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
+from vplus_bridge.protection.carrier_wire import promise_of
+from vplus_bridge.protection.drafts import LONGEST_NAME
+from vplus_bridge.protection.mirrored import schedule_record
+from vplus_bridge.protection.models import LIVING, Policy, PolicyMember, PolicyState
+from vplus_bridge.protection.outcome import label_machines
+from vplus_bridge.protection.wall_time import Promise
+from vplus_bridge.protection.whose import attribute_mirrored
+
+log = structlog.get_logger(__name__)
+
+
+def attach_policy(
+    *, tenant_id: UUID, guid: str, name: str = "", actor: ProviderActor | None = None, via: str = ""
+) -> Policy:
+    """Let a tenant read a policy that vPlus has, under a name of its own (without one: vPlus's).
+
+    Raises Invalid where the mirror does not know it, or it is somebody's already, or the name is taken.
+    """
+    row = VplusPolicy.objects.filter(guid=guid, gone_at=None).first()
+    if row is None:
+        raise Invalid({"guid": [_("%(guid)s: vPlus has no such policy, or it was not read yet.") % {"guid": guid}]})
+    if Policy.objects.filter(vplus_guid=guid, state__in=LIVING).exists():
+        raise Invalid({"guid": [_("%(guid)s belongs to a tenant already.") % {"guid": guid}]})
+    called = (name or row.name).strip()[:LONGEST_NAME]
+    if Policy.objects.filter(tenant_id=tenant_id, name__iexact=called, state__in=LIVING).exists():
+        raise Invalid({"name": [_("The tenant has a policy called %(name)s. Give another name.") % {"name": called}]})
+    policy = Policy.objects.create(
+        tenant_id=tenant_id,
+        name=called,
+        state=PolicyState.KEPT,
+        attached=True,
+        vplus_guid=guid,
+        wire_name=row.name[:255],
+        changed_by_name=actor.person.name if actor else "",
+    )
+    _follow(policy, row)
+    attribute_mirrored()
+    _note(actor, "policy.attach", policy, via)
+    return policy
+
+
+def detach_policy(*, tenant_id: UUID, guid: str, actor: ProviderActor | None = None, via: str = "") -> Policy:
+    """Let a tenant no longer read a policy that was attached to it; in vPlus nothing changes. Raises Invalid."""
+    rows = Policy.objects.filter(tenant_id=tenant_id, vplus_guid=guid, attached=True, state__in=LIVING)
+    policy = rows.first()
+    if policy is None:
+        raise Invalid({"guid": [_("%(guid)s is not attached to this tenant.") % {"guid": guid}]})
+    label_machines(policy.members.values_list("virtual_machine_guid", flat=True), "")
+    policy.members.all().delete()
+    policy.state = PolicyState.DELETED
+    policy.save()
+    attribute_mirrored()
+    _note(actor, "policy.detach", policy, via)
+    return policy
+
+
+def bring_up_to_date() -> None:
+    """Let attached policies say what the mirror holds; one that is gone in vPlus is gone here."""
+    rows = {row.guid: row for row in VplusPolicy.objects.filter(gone_at=None)}
+    for policy in Policy.objects.filter(attached=True, state=PolicyState.KEPT):
+        row = rows.get(policy.vplus_guid)
+        if row is None:
+            if VplusPolicy.objects.filter(guid=policy.vplus_guid).exists():
+                detach_policy(tenant_id=policy.tenant_id, guid=policy.vplus_guid, via="gone in vPlus")
+            continue
+        _follow(policy, row)
+
+
+def attached_promises(policy: Policy) -> list[Promise | None]:
+    """Return what an attached policy's schedules promise, as times of UTC; None for one that cannot be said here."""
+    row = VplusPolicy.objects.filter(guid=policy.vplus_guid).first()
+    rules = [rule["guid"] for rule in (row.rules if row and row.rules else [])]
+    named = {guid for rule in (row.rules if row and row.rules else []) for guid in rule["schedule_guids"]}
+    fired = VplusSchedule.objects.filter(gone_at=None, rule_guids__overlap=rules) if rules else []
+    found = {one.guid: one for one in fired} | {
+        one.guid: one for one in VplusSchedule.objects.filter(gone_at=None, guid__in=named)
+    }
+    return [promise_of(schedule_record(one)) for _guid, one in sorted(found.items())]
+
+
+def _follow(policy: Policy, row: VplusPolicy) -> None:
+    if row.priority is not None:
+        policy.priority = row.priority
+    if row.auto_remove_non_present is not None:
+        policy.auto_remove_gone = row.auto_remove_non_present
+    policy.paused = row.active is False
+    destinations = {guid for rule in row.rules or [] for guid in rule["destination_guids"]}
+    policy.destination_guid = next(iter(destinations)) if len(destinations) == 1 else ""
+    policy.compared_at = timezone.now()
+    policy.save()
+    if row.vm_guids is None:
+        return
+    theirs = VirtualMachine.objects.filter(guid__in=row.vm_guids, tenant_id=policy.tenant_id)
+    wanted = set(theirs.values_list("guid", flat=True))
+    there = set(policy.members.values_list("virtual_machine_guid", flat=True))
+    policy.members.exclude(virtual_machine_guid__in=wanted).delete()
+    label_machines(there - wanted, "")
+    # vPlus has a machine in one policy only; what our own rows say of it comes first until they were compared.
+    others = PolicyMember.objects.filter(tenant_id=policy.tenant_id, virtual_machine_guid__in=wanted)
+    taken = set(others.exclude(policy=policy).values_list("virtual_machine_guid", flat=True))
+    came = sorted(wanted - there - taken)
+    PolicyMember.objects.bulk_create(
+        PolicyMember(tenant_id=policy.tenant_id, policy=policy, virtual_machine_guid=guid) for guid in came
+    )
+    label_machines(came, policy.name)
+
+
+def _note(actor: ProviderActor | None, action: str, policy: Policy, via: str) -> None:
+    audit.record(
+        actor,
+        action,
+        tenant_id=policy.tenant_id,
+        object_kind="policy",
+        object_id=str(policy.pk),
+        object_name=policy.name,
+        detail={"guid": policy.vplus_guid},
+        via=via,
+    )

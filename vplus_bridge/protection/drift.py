@@ -1,0 +1,99 @@
+"""Changes that somebody made in vPlus itself: seen by comparing the mirror with what we last wrote. Wide scope, no calls.
+
+Only readings that began after our last write count, so that a change of ours is never taken for somebody else's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy
+from vplus_bridge.mirror.policies import POLICIES, POLICY_DETAILS, SCHEDULES
+from vplus_bridge.mirror.read_state import state_of
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.moves import ACTIVE, Kind
+from vplus_bridge.protection import compare
+from vplus_bridge.protection.compare import Difference
+from vplus_bridge.protection.held import carriers_of, wire_of
+from vplus_bridge.protection.mirrored import policy_record, schedule_records
+from vplus_bridge.protection.models import Carrier, Policy, PolicyState
+
+log = structlog.get_logger(__name__)
+
+
+def note_drift(now: datetime) -> int:
+    """Compare every policy of ours with the mirror; write down where it differs, and where no more. Returns how many changed."""
+    read_since = _read_since()
+    if read_since is None:
+        return 0
+    changing = set[str]()
+    for plan in Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE).values_list("plan", flat=True):
+        changing.update(plan["touches"])
+    changed = 0
+    rows = Policy.objects.select_for_update(skip_locked=True, of=("self",))
+    for policy in rows.filter(state=PolicyState.KEPT, attached=False, compared_at__lt=read_since):
+        if str(policy.pk) in changing:
+            continue
+        found = [asdict(one) for one in differences(policy)]
+        if found == policy.drift and (policy.differs_since is not None) == bool(found):
+            continue
+        policy.drift = found
+        policy.differs_since = (policy.differs_since or now) if found else None
+        policy.save(update_fields=["drift", "differs_since"])
+        changed += 1
+        log.info("a policy differs in vPlus" if found else "a policy differs no more", policy=str(policy.pk))
+    return changed
+
+
+def _read_since() -> datetime | None:
+    """Return when the oldest of the readings began that this looks at; None while one never worked."""
+    moments = [state_of(name).succeeded_at for name in (POLICIES, POLICY_DETAILS, SCHEDULES)]
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if len(known) == len(moments) else None
+
+
+def differences(policy: Policy) -> list[Difference]:
+    """Return what differs between a policy's rows and the mirror; `theirs` None: it is not there any more."""
+    row = VplusPolicy.objects.filter(guid=policy.vplus_guid, gone_at=None).first()
+    if row is None:
+        return [Difference("policy", policy.wire_name, None)]
+    if row.detail_read_at is None or policy.compared_at is None or row.detail_read_at <= policy.compared_at:
+        return []  # its detail was not read since; the next reading tells
+    held, meant = policy_record(row), wire_of(policy)
+    gone = {machine.guid for machine in VirtualMachine.objects.filter(guid__in=meant.vms) if machine.gone}
+    found = compare.of_policy(meant, held, gone=gone)
+    carriers = carriers_of(policy)
+    rules = [rule for rule in held.rules or () if not rule.marked_for_deletion]
+    rule = next((rule for rule in rules if rule.guid == policy.rule_guid), None)
+    if rule is None:
+        found.append(Difference("rule", policy.rule_wire_name, None))
+    else:
+        guids = [carrier.vplus_guid for carrier in carriers]
+        found += compare.of_rule(guids, [policy.destination_guid], rule)
+    if others := sorted(other.name or other.guid for other in rules if other.guid != policy.rule_guid):
+        found.append(Difference("other_rules", [], others))
+    return found + _of_carriers(policy, carriers)
+
+
+def _of_carriers(policy: Policy, carriers: Sequence[Carrier]) -> list[Difference]:
+    found: list[Difference] = []
+    records = schedule_records(carrier.vplus_guid for carrier in carriers)
+    for carrier in carriers:
+        held = records.get(carrier.vplus_guid)
+        if held is None:
+            found.append(Difference("schedule", carrier.wire_name, None, carrier.wire_name))
+            continue
+        found += compare.of_schedule(carrier.spec, held, carrier.wire_name)
+        if held.rule_guids is not None and policy.rule_guid not in held.rule_guids:
+            found.append(Difference("rule_schedules", carrier.wire_name, None, carrier.wire_name))
+    return found
+
+
+def shared_carriers(policy: Policy) -> list[str]:
+    """Return the guids of a policy's carriers that serve rules of others too, by the mirror: such a one is split first."""
+    guids = [carrier.vplus_guid for carrier in carriers_of(policy)]
+    records: dict[str, Any] = schedule_records(guids)
+    return [guid for guid in guids if guid in records and compare.shared_with(records[guid], policy.rule_guid)]
