@@ -1,0 +1,390 @@
+"""A policy's life against the poorest vPlus: changes of every kind, moves, clock changes, and what others do to it there."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from tenants.refusals import Invalid, WrongState
+from tenants.scope import every_tenant, in_tenant
+from tests.bridge.policy_scenes import (
+    NEW,
+    NIGHTLY,
+    asked_to_change,
+    asked_to_create,
+    asked_to_delete,
+    asked_to_put_back,
+    carried_out,
+    draft,
+    journal,
+    made,
+    policy_of,
+    same_in_both,
+    upstream,
+)
+from tests.conftest import Bridge, Cast
+from vplus_bridge import jobs
+from vplus_bridge.mirror import policies as mirror
+from vplus_bridge.models import Carrier, Operation, Policy, Schedule, VirtualMachine
+from vplus_bridge.protection.accept import accept_drift
+from vplus_bridge.protection.attached import attached_promises
+from vplus_bridge.protection.drift import shared_carriers
+
+
+@pytest.fixture
+def roomy(cast: Cast, mirrored: Bridge) -> Bridge:
+    """Alpha has three machines that no policy of vPlus has, and the mirror holds vPlus's policies."""
+    control = mirrored.simulator.control
+    for name in ("alpha-second", "alpha-third"):
+        control.add_vm(name, project="project-alpha")
+    control.sync()
+    mirrored.sync()
+    with every_tenant("test"):
+        from vplus_bridge.ownership.assignment import assign
+
+        new = list(VirtualMachine.objects.filter(tenant=None, name__startswith="alpha-").values_list("guid", flat=True))
+        assign(tenant_id=cast.alpha.pk, vm_guids=new, by="test")
+    look(mirrored)
+    return mirrored
+
+
+def machine_named(name: str) -> str:
+    with every_tenant("test"):
+        return VirtualMachine.objects.get(name=name).guid
+
+
+def look(bridge: Bridge) -> None:
+    """Read vPlus's policies and schedules, and do what follows from it."""
+    mirror.read_policies(bridge.client)
+    jobs.after_policies()
+
+
+def fresh(policy: Policy) -> Policy:
+    with every_tenant("test"):
+        return Policy.objects.get(pk=policy.pk)
+
+
+def schedules_of(policy: Policy) -> list[Schedule]:
+    with every_tenant("test"):
+        return list(Schedule.objects.filter(policy=policy).order_by("position"))
+
+
+def carriers_of(policy: Policy) -> list[Carrier]:
+    with every_tenant("test"):
+        return list(Carrier.objects.filter(schedule__policy=policy).order_by("schedule__position", "position"))
+
+
+def drift_of(policy: Policy) -> set[str]:
+    return {one["field"] for one in fresh(policy).drift}
+
+
+# Changes
+
+
+def test_only_what_differs_is_written(cast: Cast, mirrored: Bridge) -> None:
+    policy = made(mirrored, cast.alice)
+    before = len(journal(mirrored))
+    assert carried_out(mirrored, asked_to_change(cast.alice, policy, name="Golden")).state == "succeeded"
+    assert len(journal(mirrored)) == before
+    assert (fresh(policy).name, fresh(policy).version) == ("Golden", 2)
+    operation = carried_out(mirrored, asked_to_change(cast.alice, policy, priority=90))
+    assert operation.state == "succeeded"
+    assert [entry.split()[:2] for entry in journal(mirrored)[before:]] == [["PUT", "/policies/vm-backup/{guid}"]]
+    assert operation.plan["changes"] == [{"field": "priority", "before": "50", "after": "90"}]
+    same_in_both(mirrored)
+
+
+def test_a_paused_policy_holds_its_schedules_inactive_and_goes_on(cast: Cast, mirrored: Bridge) -> None:
+    policy = made(mirrored, cast.alice)
+    for paused in (True, False):
+        assert carried_out(mirrored, asked_to_change(cast.alice, policy, paused=paused)).state == "succeeded"
+        same_in_both(mirrored)
+        actives = {held["active"] for held in upstream(mirrored).values() if "active" in held}
+        assert actives == {not paused}
+    assert all(row.active for row in schedules_of(policy))
+
+
+def test_two_who_edit_at_once_do_not_lose_one(cast: Cast, mirrored: Bridge) -> None:
+    policy = made(mirrored, cast.alice)
+    assert carried_out(mirrored, asked_to_change(cast.alice, policy, version=1, priority=70)).state == "succeeded"
+    with pytest.raises(WrongState) as caught:
+        asked_to_change(cast.alice, policy, version=1, name="Other")
+    assert caught.value.code == "changed_by_somebody"
+    assert caught.value.errors == {"priority": ["Was 50, is now 70."]}
+
+
+def test_members_that_we_do_not_understand_stay(cast: Cast, start_simulator: Any) -> None:
+    from tests.conftest import assign_everything
+
+    bridge = Bridge(start_simulator(richness="generous"))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    policy = made(bridge, cast.alice)
+    with bridge.simulator.world.lock:
+        held = bridge.simulator.world.policies[fresh(policy).vplus_guid]
+        held.others["backupRetryCount"] = 3
+    assert carried_out(bridge, asked_to_change(cast.alice, policy, priority=77)).state == "succeeded"
+    assert bridge.simulator.world.policies[fresh(policy).vplus_guid].others["backupRetryCount"] == 3
+
+
+# Moves
+
+
+def test_a_machine_moves_from_a_to_b(cast: Cast, roomy: Bridge) -> None:
+    other = machine_named("alpha-second")
+    silver = made(roomy, cast.alice, name="Silver", virtual_machines=(NEW, other))
+    gold = made(roomy, cast.alice, name="Gold", virtual_machines=(machine_named("alpha-third"),))
+    with pytest.raises(Invalid) as caught:
+        asked_to_change(cast.alice, gold, virtual_machines=(machine_named("alpha-third"), NEW))
+    assert caught.value.errors["moves"] == ["fresh-01 leaves Silver. Confirm that, or leave it out."]
+    machines = (machine_named("alpha-third"), NEW)
+    operation = asked_to_change(cast.alice, gold, virtual_machines=machines, moves=(NEW,))
+    with pytest.raises(WrongState):
+        asked_to_change(cast.alice, silver, priority=1)
+    assert carried_out(roomy, operation).state == "succeeded"
+    same_in_both(roomy)
+    assert (fresh(silver).version, fresh(gold).version) == (2, 2)
+    with every_tenant("test"):
+        assert VirtualMachine.objects.get(guid=NEW).policy_label == "Gold"
+
+
+def test_a_move_that_is_refused_leaves_both_as_they_were(cast: Cast, roomy: Bridge) -> None:
+    from vplus_simulator.faults import Fault
+
+    other = machine_named("alpha-second")
+    made(roomy, cast.alice, name="Silver", virtual_machines=(NEW, other))
+    before = upstream(roomy)
+    roomy.simulator.control.arm(Fault(kind="status", method="POST", path="/rules/vm-backup", status=400, count=1))
+    operation = carried_out(roomy, asked_to_create(cast.alice, draft(virtual_machines=(NEW,), moves=(NEW,))))
+    assert (operation.state, operation.error_code) == ("failed", "policy_refused")
+    assert upstream(roomy) == before
+    same_in_both(roomy)
+
+
+def test_a_machine_in_a_policy_that_is_not_the_tenants_stays_there(cast: Cast, roomy: Bridge) -> None:
+    roomy.sync()
+    look(roomy)
+    with pytest.raises(Invalid) as caught:
+        asked_to_create(cast.alice, draft(virtual_machines=("vm-alpha-web",), moves=("vm-alpha-web",)))
+    assert caught.value.errors == {
+        "virtual_machines": ["web-01 is in a policy that your provider keeps. Ask your provider to take it out."]
+    }
+
+
+# What others do in vPlus
+
+
+def test_a_change_in_vplus_is_shown_and_can_be_put_back(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    look(roomy)
+    assert fresh(policy).differs_since is None
+    control, carrier = roomy.simulator.control, carriers_of(policy)[0]
+    control.protection.change("schedules", carrier.vplus_guid, hour=5 * 3_600_000)
+    control.protection.change("policies", fresh(policy).vplus_guid, vms=[NEW, "vm-lab"])
+    look(roomy)
+    assert drift_of(policy) == {"hour_ms", "virtual_machines"}
+    with pytest.raises(WrongState) as caught:
+        asked_to_change(cast.alice, policy, priority=1)
+    assert caught.value.code == "differs_in_vplus"
+    operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("succeeded", "")
+    same_in_both(roomy)
+    assert fresh(policy).differs_since is None
+    look(roomy)
+    assert fresh(policy).drift == []
+
+
+def test_a_change_in_vplus_can_be_accepted(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    other = machine_named("alpha-second")
+    control, carrier = roomy.simulator.control, carriers_of(policy)[0]
+    control.protection.change("schedules", carrier.vplus_guid, hour=5 * 3_600_000, days=["FRIDAY"])
+    control.protection.change("policies", fresh(policy).vplus_guid, vms=[NEW, other])
+    look(roomy)
+    actor, before = cast.alice.actor, len(journal(roomy))
+    with in_tenant(actor.tenant_id):
+        accept_drift(actor, policy.pk, version=1, now=timezone.now())
+    assert len(journal(roomy)) == before
+    same_in_both(roomy)
+    row = schedules_of(policy)[0]
+    assert (row.zone, row.time_of_day, row.days_of_week) == ("UTC", time(5, 0), ["FRIDAY"])
+    assert (fresh(policy).version, fresh(policy).differs_since) == (2, None)
+    look(roomy)
+    assert fresh(policy).drift == []
+
+
+def test_machines_of_others_in_vplus_cannot_be_accepted(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    roomy.simulator.control.protection.change("policies", fresh(policy).vplus_guid, vms=[NEW, "vm-lab"])
+    look(roomy)
+    actor = cast.alice.actor
+    with pytest.raises(WrongState) as caught, in_tenant(actor.tenant_id):
+        accept_drift(actor, policy.pk, version=1, now=timezone.now())
+    assert caught.value.code == "cannot_be_accepted"
+    assert "somebody else" in str(caught.value)
+    assert fresh(policy).differs_since is not None
+
+
+@pytest.mark.parametrize("kind", ["policies", "rules", "schedules"])
+def test_what_was_deleted_in_vplus_is_put_back(kind: str, cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    row = fresh(policy)
+    guid = {"policies": row.vplus_guid, "rules": row.rule_guid, "schedules": carriers_of(policy)[0].vplus_guid}[kind]
+    roomy.simulator.control.protection.remove(kind, guid)
+    roomy.simulator.control.step(1)
+    for _ in range(3):
+        look(roomy)  # that something is gone is believed when a second list lacks it too
+    assert {"policies": "policy", "rules": "rule", "schedules": "schedule"}[kind] in drift_of(policy)
+    operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("succeeded", "")
+    for _ in range(3):
+        look(roomy)
+    with every_tenant("test"):
+        for repair in Operation.objects.filter(wish__action="remove"):
+            carried_out(roomy, repair)
+    assert fresh(policy).drift == []
+    same_in_both(roomy)
+
+
+def test_a_change_that_meets_one_of_somebody_else_stops(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    roomy.simulator.control.protection.change("schedules", carriers_of(policy)[0].vplus_guid, hour=5 * 3_600_000)
+    schedule = replace(NIGHTLY, id=schedules_of(policy)[0].pk, time_of_day=time(3, 0))
+    operation = carried_out(roomy, asked_to_change(cast.alice, policy, schedules=(schedule,)))
+    assert (operation.state, operation.error_code) == ("failed", "policy_changed_in_vplus")
+    assert operation.wish["draft"]["schedules"][0]["time_of_day"] == "03:00:00"
+
+
+def test_a_schedule_that_others_use_too_is_split_before_it_is_changed(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice, schedules=(NIGHTLY,))
+    shared = carriers_of(policy)[0]
+    control = roomy.simulator.control
+    control.protection.change("schedules", shared.vplus_guid, rules=[fresh(policy).rule_guid, "rule-beta"])
+    look(roomy)
+    with in_tenant(cast.alpha.pk):
+        assert shared_carriers(policy) == [shared.vplus_guid]
+    assert fresh(policy).drift == []
+    schedule = replace(NIGHTLY, id=schedules_of(policy)[0].pk, time_of_day=time(3, 0))
+    operation = carried_out(roomy, asked_to_change(cast.alice, policy, schedules=(schedule,)))
+    assert (operation.state, operation.error_code) == ("succeeded", "")
+    own = carriers_of(policy)[0]
+    assert own.vplus_guid != shared.vplus_guid
+    world = roomy.simulator.world
+    assert world.rules["rule-beta"].schedules == ["schedule-beta", shared.vplus_guid]
+    assert world.rules[fresh(policy).rule_guid].schedules == [own.vplus_guid]
+    assert world.schedules[shared.vplus_guid].hour == shared.spec["hour_ms"]
+
+
+# Repair
+
+
+def test_what_a_lost_answer_left_behind_is_removed(cast: Cast, roomy: Bridge) -> None:
+    from vplus_simulator.faults import Fault
+
+    policy = made(roomy, cast.alice, schedules=(NIGHTLY,))
+    roomy.simulator.control.arm(Fault(kind="status", method="DELETE", path="/schedules/{guid}", status=409, count=1))
+    operation = carried_out(roomy, asked_to_delete(cast.alice, policy))
+    assert (operation.state, operation.warnings) == ("succeeded", ["left_behind"])
+    assert len(upstream(roomy)) == 1
+    look(roomy)
+    with every_tenant("test"):
+        repair = Operation.objects.get(wish__action="remove")
+    assert repair.requested_by_name == "The portal"
+    assert carried_out(roomy, repair).state == "succeeded"
+    assert upstream(roomy) == {}
+
+
+def test_what_looks_like_ours_but_no_attempt_names_is_left_alone(cast: Cast, roomy: Bridge) -> None:
+    roomy.simulator.control.protection.add(
+        "schedules", name="0a1b2c3d-gold-schedule-abcdefghjk", backup_type="FULL", days=["MONDAY"]
+    )
+    look(roomy)
+    with every_tenant("test"):
+        assert not Operation.objects.exists()
+
+
+# Clock changes
+
+BEFORE_SUMMER = datetime(2027, 3, 20, 12, 0, tzinfo=UTC)
+
+
+def rewritten(bridge: Bridge, now: datetime) -> list[Operation]:
+    with every_tenant("test"):
+        before = set(Operation.objects.values_list("pk", flat=True))
+    jobs.rewrite_due(now)
+    with every_tenant("test"):
+        new = list(Operation.objects.exclude(pk__in=before))
+    return [carried_out(bridge, operation) for operation in new]
+
+
+def test_schedules_are_written_anew_for_a_clock_change(cast: Cast, mirrored: Bridge) -> None:
+    operation = carried_out(mirrored, asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)), now=BEFORE_SUMMER))
+    policy = policy_of(operation)
+    assert carriers_of(policy)[0].spec["hour_ms"] == 3_600_000
+    row = schedules_of(policy)[0]
+    assert row.rewrite_reason == "clock_change"
+    assert rewritten(mirrored, row.rewrite_at - timedelta(minutes=1)) == []  # type: ignore[operator]
+    (done,) = rewritten(mirrored, row.rewrite_at)  # type: ignore[arg-type]
+    assert (done.state, done.requested_by_name, done.warnings) == ("succeeded", "The portal", [])
+    assert carriers_of(policy)[0].spec["hour_ms"] == 0
+    same_in_both(mirrored)
+    later = schedules_of(policy)[0]
+    assert later.rewrite_at > row.rewrite_at  # type: ignore[operator]
+    assert fresh(policy).version == 1
+
+
+def test_a_late_rewrite_is_told_with_the_runs_that_were_off(cast: Cast, mirrored: Bridge) -> None:
+    operation = carried_out(mirrored, asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)), now=BEFORE_SUMMER))
+    policy = policy_of(operation)
+    (done,) = rewritten(mirrored, datetime(2027, 3, 30, 12, 0, tzinfo=UTC))
+    assert (done.state, done.warnings) == ("succeeded", ["rewrite_late"])
+    (row,) = schedules_of(policy)
+    assert row.runs_off == [{"promised": "2027-03-29T00:00:00+00:00", "actual": "2027-03-29T01:00:00+00:00"}]
+    same_in_both(mirrored)
+
+
+def test_a_rewrite_that_vplus_refuses_is_tried_again_and_not_at_once(cast: Cast, mirrored: Bridge) -> None:
+    from vplus_simulator.faults import Fault
+
+    carried_out(mirrored, asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)), now=BEFORE_SUMMER))
+    mirrored.simulator.control.arm(Fault(kind="status", method="PUT", path="/schedules/{guid}", status=400, count=1))
+    late = datetime(2027, 3, 30, 12, 0, tzinfo=UTC)
+    (failed,) = rewritten(mirrored, late)
+    assert failed.state == "failed"
+    with every_tenant("test"):
+        Operation.objects.filter(pk=failed.pk).update(finished_at=late)
+    assert rewritten(mirrored, late + timedelta(minutes=5)) == []
+    (done,) = rewritten(mirrored, late + timedelta(minutes=11))
+    assert done.state == "succeeded"
+    same_in_both(mirrored)
+
+
+# The provider's own
+
+
+def test_a_policy_of_the_provider_can_be_read_by_its_tenant_and_not_changed(cast: Cast, roomy: Bridge) -> None:
+    call_command("attach_policy", "alpha", "policy-alpha", "--name", "Platinum")
+    with every_tenant("test"):
+        policy = Policy.objects.get(vplus_guid="policy-alpha")
+        members = set(policy.members.values_list("virtual_machine_guid", flat=True))
+        promises = attached_promises(policy)
+    assert members == {"vm-alpha-web", "vm-alpha-db", "vm-alpha-gone"}
+    assert {promise.time_of_day for promise in promises if promise} == {time(1, 0), time(2, 0)}
+    with pytest.raises(WrongState) as caught:
+        asked_to_change(cast.alice, policy, priority=1)
+    assert caught.value.code == "read_only"
+    with pytest.raises(CommandError, match="belongs to a tenant"):
+        call_command("attach_policy", "beta", "policy-alpha")
+    with pytest.raises(CommandError, match="no such policy"):
+        call_command("attach_policy", "alpha", "policy-none")
+    roomy.simulator.control.protection.change("policies", "policy-alpha", vms=["vm-alpha-web"])
+    look(roomy)
+    with every_tenant("test"):
+        assert policy.members.count() == 1
+        assert VirtualMachine.objects.get(guid="vm-alpha-db").policy_label == ""
+        assert VirtualMachine.objects.get(guid="vm-alpha-web").policy_label == "Platinum"
+    call_command("attach_policy", "alpha", "policy-alpha", "--detach")
+    assert fresh(policy).state == "deleted"
