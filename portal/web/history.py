@@ -60,7 +60,6 @@ def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> Ht
 @require_safe
 def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResponse:
     """Every record, good or not, newest first."""
-    del tenant_slug
     actor, now = request.actor, timezone.now()
     machine = visible.virtual_machine(actor, guid)
     everything = visible.backups(actor, guid)
@@ -69,7 +68,7 @@ def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespo
     page = page_of(rows, NEWEST_BACKUPS, bar.cursor, bar.size)
     makers = operations.makers_of(actor, [row.guid for row in page.rows])
     context = detail(actor, machine, "backups", now) | {
-        "backups": shown.backup_rows(page.rows, makers, points.labels(actor)),
+        "backups": shown.backup_rows(page.rows, makers, points.labels(actor), tenant_slug),
         "filters": bar.context(),
     }
     context |= pager(bar, page, rows.count())

@@ -239,6 +239,7 @@ class BackupRow:
     destination: str
     by: str
     reason: Word
+    tasks_url: str  # what vPlus did for it
 
 
 def point_rows(
@@ -273,13 +274,17 @@ def _chain_words(point: Backup, chains: Mapping[str, datetime | None], now: date
 
 
 def backup_rows(
-    backups: Iterable[Backup], makers: Mapping[str, Operation], labels: Mapping[str, str]
+    backups: Iterable[Backup], makers: Mapping[str, Operation], labels: Mapping[str, str], slug: str
 ) -> list[BackupRow]:
     """Return backup records as rows."""
-    return [_backup_row(backup, makers.get(backup.guid), labels) for backup in backups]
+    tasks = reverse("tenant:tasks", kwargs={"tenant_slug": slug})
+    return [
+        _backup_row(backup, makers.get(backup.guid), labels, f"{tasks}?{urlencode({'backup': backup.guid})}")
+        for backup in backups
+    ]
 
 
-def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, str]) -> BackupRow:
+def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, str], tasks_url: str) -> BackupRow:
     fell_back = maker is not None and "full_instead_of_incremental" in maker.warnings
     notes = [_("full instead of incremental")] if fell_back else []
     if backup.taken_at_source == TimeSource.FINISHED:
@@ -298,6 +303,7 @@ def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, st
         destination=labels.get(backup.destination_guid, ""),
         by=maker.requested_by_name if maker else _origin_words(backup.origin_type),
         reason=_failure_words(backup, maker),
+        tasks_url=tasks_url,
     )
 
 

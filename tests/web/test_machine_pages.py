@@ -199,6 +199,8 @@ def test_backups_are_all_records_with_the_cause_in_our_words(cast: Cast, rows: R
     assert "Removed" in text
     assert "Time not given" in text
     assert "export 12 min" in text
+    tasks = {one.attributes["href"] for one in page.all("a") if one.text.startswith("Tasks")}
+    assert "/t/alpha/activity/tasks/?backup=b-failed" in tasks
     assert len(vera.get(f"{LIST}vm-1/backups/", status="FAILED").rows()) == 1
     assert len(vera.get(f"{LIST}vm-1/backups/", type="INCREMENTAL").rows()) == 2
     day = (ago(days=2)).strftime("%Y-%m-%d")
