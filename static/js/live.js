@@ -144,15 +144,19 @@
     }
     for (const badge of all(`[data-live-badge="${CSS.escape(change.id)}"] .badge`)) setBadge(badge, change.badge);
     const own = document.querySelector(`[data-live-own="${CSS.escape(change.id)}"]`);
+    let further = false; /* on to the next step, whose time only the page itself can tell */
     if (own) {
-      setText(own.querySelector("[data-stage]"), change.stage); /* role=status: spoken when it changes, once a stage */
+      const moved = setText(own.querySelector("[data-stage]"), change.stage); /* role=status: spoken once a stage */
+      further = moved && Boolean(own.querySelector(".steps"));
       setTitle(change);
     }
-    return change.new || !change.active || (!bars.length && Boolean(document.getElementById(`vm-${change.vm}`)));
+    return further || change.new || !change.active || (!bars.length && Boolean(document.getElementById(`vm-${change.vm}`)));
   }
 
   function setText(element, text) {
-    if (element && element.textContent !== text) element.textContent = text;
+    if (!element || element.textContent === text) return false;
+    element.textContent = text;
+    return true;
   }
 
   function setBadge(badge, { colour, icon, word }) {

@@ -70,6 +70,7 @@ def test_the_bar_moves_from_export_through_store_to_done_without_a_reload(
             watcher.wait_for_timeout(150)
         expect(stage).to_have_text(expected)
         expect(spoken).to_have_text(expected)
+        expect(watcher.locator(".step-now")).to_have_text(expected.partition(",")[0])
         working.run(steps=1, seconds=3)
         expect(watcher).to_have_title(re.compile(r"^\(\d+\s%\) Backup of web-01 - Alpha"))
         shares.append(float(bar.get_attribute("value") or 0))
@@ -255,3 +256,17 @@ def test_a_message_that_is_older_than_the_page_never_turns_it_back(
     expect(watcher.locator(".age[data-reading=tasks]")).to_contain_text(re.compile("As of ([0-9] s ago|now)"))
     watcher.wait_for_timeout(1500)
     expect(stage).to_have_text("Exporting, 1 of 2")
+
+
+def test_the_overview_shows_what_begins_and_what_is_over(
+    watcher: Page, web: Processes, working: Bridge, cast: Cast
+) -> None:
+    go(watcher, f"{web.url}/t/alpha/")
+    running = watcher.get_by_role("region", name="Running now")
+    expect(running).to_contain_text("Nothing is running.")
+    ask(cast.alice, "vm-alpha-web")
+    expect(running.get_by_role("progressbar")).to_be_visible()
+    working.send()
+    working.run(steps=30)
+    expect(running).to_contain_text("Nothing is running.")
+    assert same_page(watcher)
