@@ -39,6 +39,8 @@ def api_exception_handler(problem: Exception, context: dict[str, Any]) -> Respon
     response = Response(document(request, refusal), status=refusal.status, content_type=PROBLEM)
     if refusal.status == 401:  # noqa: PLR2004
         response["WWW-Authenticate"] = 'Bearer realm="vPlus Portal"'
+    if refusal.retry_after is not None:
+        response["Retry-After"] = str(refusal.retry_after)
     return response
 
 

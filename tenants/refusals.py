@@ -10,6 +10,8 @@ class Refusal(Exception):
 
     status = 400
     title = "This cannot be done"
+    retry_after: int | None = None
+    """In how many seconds asking again makes sense."""
 
     def __init__(self, code: str, message: str, *, errors: Errors | None = None) -> None:
         super().__init__(message)

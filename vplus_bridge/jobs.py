@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import F
 from django.utils import timezone
 
+from tenants import kept_answers
 from tenants.scope import every_tenant, in_tenant
 from vplus_bridge import changes
 from vplus_bridge.client import RestoreJobRecord, VplusClient, VplusError
@@ -35,6 +36,7 @@ from vplus_bridge.protection import attached, drift, orphans, resume, rewrites, 
 
 log = structlog.get_logger(__name__)
 HISTORIES_EVERY = 2.0
+PRUNED_EVERY = 3600.0
 SLOW_BEAT = 10.0  # how often to ask if a reading is due that is due less often
 REWRITES_EVERY = 30.0
 SWEPT_AT = 0.9  # of the age that no history should reach
@@ -56,6 +58,7 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "infrastructure": every(
             "vplus_bridge.read_infrastructure", min(SLOW_BEAT, settings.VPLUS_INFRASTRUCTURE_SECONDS)
         ),
+        "prune": every("vplus_bridge.prune", PRUNED_EVERY),
         "rewrite schedules": every("vplus_bridge.rewrite_schedules", REWRITES_EVERY, "send"),
         "sweep": every("vplus_bridge.sweep", settings.VPLUS_SEND_SWEEP_SECONDS, "send"),
     }
@@ -86,6 +89,13 @@ def sweep_policies() -> None:
     with _alone(what="policies to go on with"), every_tenant("jobs: policies"):
         resume.resume()
         resume.tidy_unmade()
+
+
+@shared_task(name="vplus_bridge.prune")
+def prune() -> None:
+    """Remove what has been kept long enough."""
+    with every_tenant("jobs: prune"):
+        kept_answers.prune(timezone.now())
 
 
 @shared_task(name="vplus_bridge.sync_inventory")

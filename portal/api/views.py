@@ -11,9 +11,9 @@ from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
-from rest_framework.views import APIView
 
 from portal.api.authentication import IsProvider, actor_behind, provider_behind
+from portal.api.idempotency import KeepsAnswers
 from tenants.rights import Actor, ProviderActor
 
 LARGEST_BODY = 1_000_000
@@ -65,9 +65,17 @@ def _no_such_number(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-class ApiView(APIView):
+class ApiView(KeepsAnswers):
     """A view for a tenant's tokens."""
 
+    http_method_names = (
+        "get",
+        "head",
+        "post",
+        "put",
+        "patch",
+        "delete",
+    )  # no OPTIONS: the document tells what there is
     content_negotiation_class = OnlyJson
     parser_classes = (BoundedJson,)
     metadata_class = None

@@ -24,11 +24,10 @@ class Script:
     def get(self, path: str, **parameters: Any) -> Any:
         return self._with_json(self.client.get(self._address(path), parameters, headers=self.headers))
 
-    def post(self, path: str, body: Any, content_type: str = "application/json") -> Any:
+    def post(self, path: str, body: Any, content_type: str = "application/json", key: str | None = None) -> Any:
         text = body if isinstance(body, str | bytes) else json.dumps(body)
-        return self._with_json(
-            self.client.post(self._address(path), text, content_type=content_type, headers=self.headers)
-        )
+        headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
+        return self._with_json(self.client.post(self._address(path), text, content_type=content_type, headers=headers))
 
     def delete(self, path: str) -> Any:
         return self._with_json(self.client.delete(self._address(path), headers=self.headers))
