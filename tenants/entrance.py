@@ -192,10 +192,14 @@ def _as_person(person: PersonRow, membership: Membership | None = None) -> Perso
 
 
 def _used(row: TokenRow, now: datetime) -> None:
-    """Note that a token was used, at most once a minute; where another request is just noting it, nobody waits."""
+    """Note that a token was used, at most once a minute; where another request is just noting it, nobody waits.
+
+    The lock leaves the key free, so that rows that point at the token can be written meanwhile.
+    """
     if _stale(row.last_used_at, now, USED_AFTER_SECONDS):
-        free = TokenRow.objects.select_for_update(skip_locked=True).filter(pk=row.pk).values_list("pk", flat=True)
-        TokenRow.objects.filter(pk__in=list(free)).update(last_used_at=now)
+        free = TokenRow.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=row.pk)
+        if free.values_list("pk").first():
+            TokenRow.objects.filter(pk=row.pk).update(last_used_at=now)
 
 
 def _stale(moment: datetime | None, now: datetime, after_seconds: float = SEEN_AFTER_SECONDS) -> bool:

@@ -149,7 +149,8 @@ def test_an_answer_is_kept_for_a_day(ready: None, oscar: Script) -> None:
     assert kept() == 0
 
 
-def test_of_many_at_once_one_acts_and_all_are_answered_alike(ready: None, cast: Cast) -> None:
+@pytest.mark.parametrize("turn", range(4))
+def test_of_many_at_once_one_acts_and_all_are_answered_alike(ready: None, cast: Cast, turn: int) -> None:
     text, together = cast.oscar.token(), Barrier(6)
 
     def ask(_: int) -> tuple[int, bytes]:
