@@ -14,6 +14,7 @@ from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge
 from tenants.rights import Actor
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
+from vplus_bridge.mirror.words import why_failed
 from vplus_bridge.operations import cancel
 from vplus_bridge.operations.actions import BACK_UP, allowed_actions
 from vplus_bridge.operations.estimate import seconds_left
@@ -317,4 +318,4 @@ def _failure_words(backup: Backup, maker: Operation | None) -> Word:
         return ""
     if maker is not None and maker.error_code:
         return error_words(maker.error_code).cause
-    return _("The backup system gave no reason that can be shown here. Ask your provider.")
+    return why_failed(backup)

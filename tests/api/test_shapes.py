@@ -54,7 +54,7 @@ def test_a_virtual_machine(cast: Cast, rows: Rows, alice: Script) -> None:
         "stage": {"name": "store", "index": 2, "count": 2},
         "progress": 63.5,
     }
-    assert shape["allowed_actions"] == []
+    assert shape["allowed_actions"] == ["restore"]
     listed = alice.get("virtual-machines/").data
     assert list(listed) == ["results", "next", "as_of"]
     assert (listed["results"], listed["as_of"]) == ([shape], shape["as_of"])

@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from vplus_bridge.mirror.models import Backup, Task
+from vplus_bridge.mirror.reasons import reason_in, reason_of_record
 
 Word = str | Promise
 
@@ -35,10 +36,17 @@ def why_not_restorable(backup: Backup) -> Word | None:
     return _NOT_RESTORABLE.get(backup.status, _("The backup system does not say that it is stored."))
 
 
+def why_failed(backup: Backup) -> Word:
+    """Return a sentence that tells why a backup failed, where the record's text is one that is known."""
+    known = reason_of_record(backup.status_info)
+    return known.cause if known else _("The backup system gave no reason that can be shown here. Ask your provider.")
+
+
 def task_reason(task: Task) -> Word | None:
     """Return a sentence that tells why a task ended without its work done, or None where nothing is wrong."""
     if task.state == "FAILED":
-        return _FAILED.get(task.type, _("It failed."))
+        known = reason_in(task.status_info, task.type)
+        return known.cause if known else _FAILED.get(task.type, _("It failed."))
     if task.state == "CANCELLED":
         return _("It was cancelled.")
     if task.vanished_at is not None and task.state != "FINISHED":

@@ -15,6 +15,7 @@ from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.backups import RESTORABLE, newest_first
 from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
+from vplus_bridge.mirror.reasons import reason_in
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.operations.restore_chain import Jobs, RestoreEvidence
@@ -292,9 +293,16 @@ def _end_badly(operation: Operation, last: Task, now: datetime) -> None:
     elif last.vanished_at is not None and last.state not in {"FAILED", "FINISHED"}:
         fail(operation, "task_vanished", now)
     elif last.type == "EXPORT" and last.state != "FINISHED":
-        fail(operation, "window_passed" if _window_passed(operation, last, now) else "could_not_read", now)
+        late = _window_passed(operation, last, now)
+        fail(operation, "window_passed" if late else _reason(last, "could_not_read"), now)
     else:
-        fail(operation, "could_not_store", now)
+        fail(operation, _reason(last, "could_not_store"), now)
+
+
+def _reason(task: Task, otherwise: str) -> str:
+    """Return the code of the reason that vPlus gives, where it is a known one, else that of the stage."""
+    known = reason_in(task.status_info, task.type)
+    return known.code if known else otherwise
 
 
 def _window_passed(operation: Operation, export: Task, now: datetime) -> bool:

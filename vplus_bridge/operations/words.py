@@ -5,14 +5,13 @@ A code is what the rows keep. Texts hold no times: a face adds them in the reade
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from vplus_bridge.mirror.reasons import BY_CODE, Actor
 from vplus_bridge.operations.moves import Kind
 
-Actor = Literal["you", "provider", "nobody"]
 Word = str | Promise
 
 
@@ -389,6 +388,9 @@ def error_words(code: str, kind: str = "") -> Trouble:
     """Return the words for the error code of an operation of this kind; general ones for a code of another version."""
     if kind == Kind.RESTORE and code in RESTORE_ERRORS:
         return RESTORE_ERRORS[code]
+    if code in BY_CODE:
+        known = BY_CODE[code]
+        return Trouble(known.title, known.cause, known.actor, known.next_step)
     return ERRORS.get(code, UNKNOWN)
 
 
