@@ -199,7 +199,10 @@ def start_simulator(tls_dir: Path, settings: Any) -> Iterator[StartSimulator]:
 
     running: list[SimulatorServer] = []
 
-    def start(*, seed: str = "small", stepped: bool = True, **switches: Any) -> SimulatorServer:
+    def start(
+        *, seed: str = "small", stepped: bool = True, start_at: int | None = None, **switches: Any
+    ) -> SimulatorServer:
+        begins = start_at or time.time_ns() // 1_000_000
         server = SimulatorServer(
             ServerOptions(
                 seed=SeedPlan(name=seed),
@@ -207,7 +210,7 @@ def start_simulator(tls_dir: Path, settings: Any) -> Iterator[StartSimulator]:
                 tls_dir=tls_dir,
                 password=VPLUS_PASSWORD,
                 stepped=stepped,
-                start_at=time.time_ns() // 1_000_000 if stepped else None,
+                start_at=begins if stepped else None,
             )
         ).start()
         running.append(server)

@@ -32,7 +32,20 @@ from vplus_bridge.operations import cancel, follow, late, new_machines, restore_
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
-from vplus_bridge.protection import attached, drift, orphans, resume, rewrites, verdict, whose
+from vplus_bridge.protection import (
+    attached,
+    drift,
+    expected,
+    ledger,
+    notices,
+    orphans,
+    policy_names,
+    promises,
+    resume,
+    rewrites,
+    verdict,
+    whose,
+)
 
 log = structlog.get_logger(__name__)
 HISTORIES_EVERY = 2.0
@@ -44,6 +57,8 @@ LEAST_POLL_BEAT = 0.5
 MOST_WATCHED = 50
 FOLLOWED_TOGETHER = 100
 MOST_SENT_AT_ONCE = 200
+MAIL_EVERY = 30.0
+PRUNE_EVERY = 3600.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -62,6 +77,9 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
         "prune": every("vplus_bridge.prune", PRUNED_EVERY),
         "rewrite schedules": every("vplus_bridge.rewrite_schedules", REWRITES_EVERY, "send"),
         "sweep": every("vplus_bridge.sweep", settings.VPLUS_SEND_SWEEP_SECONDS, "send"),
+        "ledger": every("vplus_bridge.keep_ledger", settings.PROTECTION_EVERY_SECONDS),
+        "mail": every("vplus_bridge.tell_troubles", min(MAIL_EVERY, settings.TROUBLE_MAIL_EVERY_SECONDS)),
+        "prune ledger": every("vplus_bridge.prune_ledger", PRUNE_EVERY),
     }
 
 
@@ -125,6 +143,8 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
             moved = assignment.attribute()
             touched = {*read.touched, *moved}
             if touched:
+                promises.refresh(database_now())
+                policy_names.name_policies(touched)
                 told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
             restored_from = new_machines.jobs_to_ask()
         with _alone(what="what restores made"):
@@ -175,6 +195,8 @@ def read_infrastructure() -> None:
         with every_tenant("jobs: after the infrastructure"):
             # A project that can be read now may tell whose a machine is.
             assignment.attribute()
+            promises.refresh(database_now())
+            policy_names.name_policies()
             # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
             told_machines.tell(verdict.judge())
 
@@ -207,6 +229,65 @@ def rewrite_due(now: datetime) -> None:
     for tenant_id, policy_id in wanted:
         with _alone(policy=str(policy_id)), in_tenant(tenant_id):
             rewrites.rewrite(policy_id, now)
+
+
+@shared_task(name="vplus_bridge.keep_ledger")
+def keep_ledger() -> None:
+    """Write the runs that are due, see what became of the open ones, and turn the verdicts whose time has come."""
+    with sole_writer("ledger") as granted:
+        if granted:
+            ledger_once(database_now())
+
+
+def ledger_once(now: datetime) -> None:
+    """Do what keep_ledger does, as of this instant; each part by itself, so that one in trouble holds up no other."""
+    back = False
+    with _alone(what="outages"), every_tenant("jobs: times without contact"):
+        back = ledger.note_outages(now)
+    with _alone(what="runs that are due"), every_tenant("jobs: runs that are due"):
+        expected.write_what_is_due(now)
+    changed: set[str] = set()
+    with _alone(what="open runs"), every_tenant("jobs: open runs"):
+        changed |= ledger.settle_due(now)
+    with _alone(what="verdicts that turn"), every_tenant("jobs: verdicts that turn"):
+        changed |= {*verdict.turn_due(now), *(verdict.judge_waiting(now) if back else ())}
+        told_machines.tell(changed)
+
+
+@shared_task(name="vplus_bridge.tell_troubles")
+def tell_troubles() -> None:
+    """Send mail about backups that failed or did not happen; each trouble once."""
+    with sole_writer("mail") as granted:
+        if granted:
+            troubles_once(database_now())
+
+
+def troubles_once(now: datetime) -> int:
+    """Do what tell_troubles does, as of this instant; return how many mails went out."""
+    sent = 0
+    with _alone(what="troubles"), every_tenant("jobs: what to tell by mail"):
+        notices.gather(now)
+    with every_tenant("jobs: mails that are due"):
+        claimed = notices.claim(now)
+    for mail_id in claimed:
+        with _alone(mail=mail_id):
+            with every_tenant("jobs: what a mail says"):
+                ready = notices.letter(mail_id)
+            if notices.deliver(ready):
+                with every_tenant("jobs: a mail went out"):
+                    notices.note_sent(ready, now)
+                sent += 1
+    return sent
+
+
+@shared_task(name="vplus_bridge.prune_ledger")
+def prune_ledger() -> None:
+    """Remove what is older than it is kept."""
+    now, removed = database_now(), ledger.MOST_PRUNED
+    while removed == ledger.MOST_PRUNED:
+        with every_tenant("jobs: runs that are too old"):
+            removed = ledger.prune(now)
+            notices.prune(now)
 
 
 @shared_task(name="vplus_bridge.read_histories")
@@ -274,6 +355,8 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             _follow(jobs_read)
             with _alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
+            with _alone(what="the ledger"), every_tenant("jobs: what became of runs"):
+                told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))
             took(TASKS, monotonic() - began)
         changes.tell_reading(TASKS, began_at)
         return read
@@ -366,5 +449,5 @@ def _histories(vplus: VplusClient, guids: Iterable[str], *, until: float | None)
     finally:
         if read:
             with every_tenant("jobs: after histories"):
-                told_machines.tell({*changed, *verdict.judge(read)})
+                told_machines.tell({*changed, *ledger.settle_of(read, database_now()), *verdict.judge(read)})
     return read

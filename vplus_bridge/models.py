@@ -13,6 +13,7 @@ from vplus_bridge.mirror.models import (
 )
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Step
 from vplus_bridge.ownership.models import AllowedDestination, AllowedRestoreTarget, Assignment, OwnershipChange
+from vplus_bridge.protection.ledger_models import ContactOutage, ExpectedRun, FailureTold, PolicyPromise, TroubleMail
 from vplus_bridge.protection.models import Carrier, Policy, PolicyMember, Schedule
 
 __all__ = [
@@ -24,16 +25,21 @@ __all__ = [
     "BackupDestination",
     "Carrier",
     "ChainTask",
+    "ContactOutage",
+    "ExpectedRun",
+    "FailureTold",
     "InfrastructureItem",
     "Operation",
     "OwnershipChange",
     "Policy",
     "PolicyMember",
+    "PolicyPromise",
     "Project",
     "ReadState",
     "Schedule",
     "Step",
     "Task",
+    "TroubleMail",
     "VirtualMachine",
     "VplusPolicy",
     "VplusSchedule",

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -25,7 +27,7 @@ from vplus_bridge.operations import visible as visible_operations
 from vplus_bridge.operations.actions import allowed_actions
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
-from vplus_bridge.protection.words import reason_words
+from vplus_bridge.protection.words import because
 
 TAGS = ["virtual machines"]
 
@@ -35,10 +37,14 @@ class ProtectionShape(serializers.Serializer[Mapping[str, Any]]):
 
     status = serializers.CharField(help_text="protected, at_risk, not_protected, unknown")
     reason = serializers.CharField(help_text="One sentence")
+    next_step = serializers.CharField(allow_null=True, help_text="What to do; null: nothing")
+    promise_seconds = serializers.IntegerField(
+        allow_null=True, help_text="How old the newest restore point may be; null: no promise is known"
+    )
 
 
 class PolicyShape(serializers.Serializer[Mapping[str, Any]]):
-    """The policy that a virtual machine is in."""
+    """The policy that a virtual machine is in; one that is not the tenant's bears no guid and no name of its own."""
 
     guid = serializers.CharField(allow_null=True)
     name = serializers.CharField(allow_blank=True)
@@ -90,7 +96,9 @@ class VirtualMachineParameters(PageParameters):
         help_text="A verdict, of those that are there; or gone: no longer on the platform",
     )
     present = YesNoParameter(help_text="vPlus's word. One that listings lost without a word is gone all the same.")
-    policy = serializers.CharField(default="", allow_blank=True, help_text="Name or guid of a policy, or none")
+    policy = serializers.CharField(
+        default="", allow_blank=True, help_text="Name or guid of a policy; none; or provider: one that is not yours"
+    )
     has_restore_point = YesNoParameter()
     ordering = OneOf(
         listing.ORDERINGS,
@@ -196,7 +204,7 @@ def _machine_shapes(actor: Actor, machines: Sequence[VirtualMachine], as_of: dat
 def _machine_shape(
     actor: Actor, machine: VirtualMachine, active: Sequence[Operation], as_of: datetime | None
 ) -> dict[str, Any]:
-    in_policy = machine.policy_guid or machine.policy_name
+    why = because(machine, timezone.now())
     newest = {"guid": machine.newest_point_guid, "taken_at": machine.newest_point_at}
     return {
         "guid": machine.guid,
@@ -206,9 +214,11 @@ def _machine_shape(
         "absent_since": machine.gone_since if machine.gone else None,
         "protection": {
             "status": machine.protection_status,
-            "reason": reason_words(machine.protection_reason).sentence,
+            "reason": why.sentence,
+            "next_step": why.next_step or None,
+            "promise_seconds": machine.promise_seconds,
         },
-        "policy": {"guid": machine.policy_guid or None, "name": machine.policy_name} if in_policy else None,
+        "policy": _policy(machine),
         "last_backup_at": machine.last_backup_at,
         "last_backup_type": machine.last_backup_type or None,
         "last_backup_size": machine.last_backup_size,
@@ -217,7 +227,14 @@ def _machine_shape(
         "restore_point_count": machine.restore_point_count,
         "newest_restore_point": newest if machine.newest_point_guid else None,
         "active_operation": operation_brief(active[0]) if active else None,
-        "next_run_at": None,
+        "next_run_at": None if machine.gone else machine.next_run_at,
         "allowed_actions": allowed_actions(actor, machine, active),
         "as_of": as_of,
     }
+
+
+def _policy(machine: VirtualMachine) -> dict[str, Any] | None:
+    if machine.policy_label:
+        return {"guid": machine.policy_guid or None, "name": machine.policy_label}
+    in_policy = machine.policy_guid or machine.policy_name
+    return {"guid": None, "name": _("A policy of your provider")} if in_policy else None

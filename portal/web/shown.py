@@ -1,7 +1,7 @@
 """What rows of several pages show of an operation, a backup or a machine: figures and words, ready for the templates."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.web.seven_days import Strip
 from portal.web.wording import moments, operation_words
-from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge
+from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge, protection_badge
 from tenants.rights import Actor
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
 from vplus_bridge.mirror.words import why_failed
@@ -22,9 +23,9 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words
 from vplus_bridge.protection.verdict import Reason
-from vplus_bridge.protection.words import reason_words
+from vplus_bridge.protection.words import because
 
-OPINIONS = {
+OPINIONS: Mapping[str, str] = {
     Reason.VPLUS_UP_TO_DATE: "up_to_date",
     Reason.VPLUS_OUTDATED: "outdated",
     Reason.VPLUS_NO_SCHEDULE: "no_schedule",
@@ -149,6 +150,7 @@ class MachineRow:
     back_up_url: str
     can_restore: bool = False
     restore_url: str = ""
+    strip: Strip | None = None
 
 
 def machine_url(name: str, slug: str, guid: str) -> str:
@@ -157,16 +159,30 @@ def machine_url(name: str, slug: str, guid: str) -> str:
 
 
 def machine_badge(machine: VirtualMachine) -> Badge:
-    """Return the badge of the verdict, before there is one by promise: never green (screens.md 4)."""
-    opinion = OPINIONS.get(Reason(machine.protection_reason))
-    return interim_badge(machine.protection_status, opinion, present=not machine.gone)
+    """Return the badge of the verdict; what vPlus says where we cannot judge is its word, and never green."""
+    opinion = OPINIONS.get(machine.protection_reason)
+    if opinion is not None:
+        return interim_badge(machine.protection_status, opinion, present=not machine.gone)
+    return protection_badge(machine.protection_status, present=not machine.gone)
+
+
+def policy_words(machine: VirtualMachine) -> str:
+    """Return the name of a machine's policy as its tenant may read it; empty where it is in none."""
+    if machine.policy_label:
+        return machine.policy_label
+    return _("A policy of your provider") if machine.policy_guid or machine.policy_name else ""
 
 
 def machine_rows(
-    rows: Sequence[VirtualMachine], actor: Actor, active: Mapping[str, Sequence[Operation]], now: datetime
+    rows: Sequence[VirtualMachine],
+    actor: Actor,
+    active: Mapping[str, Sequence[Operation]],
+    now: datetime,
+    strips: Mapping[str, Strip] | None = None,
 ) -> list[MachineRow]:
-    """Return virtual machines as list rows."""
-    return [_machine_row(row, actor, active.get(row.guid, ()), now) for row in rows]
+    """Return virtual machines as list rows; ``strips`` by guid, where the seven days are shown."""
+    found = [_machine_row(row, actor, active.get(row.guid, ()), now) for row in rows]
+    return [replace(row, strip=strips.get(row.guid)) for row in found] if strips else found
 
 
 def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operation], now: datetime) -> MachineRow:
@@ -176,7 +192,7 @@ def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operati
         guid=machine.guid,
         name=machine.name,
         url=machine_url("vm_detail", slug, machine.guid),
-        policy_name=machine.policy_name,
+        policy_name=policy_words(machine),
         gone=machine.gone,
         badge=machine_badge(machine),
         reason=machine_reason(machine, now),
@@ -198,7 +214,7 @@ def back_up_url(slug: str, guids: Sequence[str]) -> str:
 def machine_reason(machine: VirtualMachine, now: datetime) -> Word:
     """Return the sentence beside a machine's badge: why, or since when it is gone and what is left of it."""
     if not machine.gone:
-        return reason_words(machine.protection_reason).sentence
+        return because(machine, now).sentence
     count = machine.restore_point_count
     kept = ngettext("%(n)d restore point kept.", "%(n)d restore points kept.", count) % {"n": count}
     if count == 0:

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal.live.stream import live
-from portal.web import activity, backup, history, operation, overview, virtual_machines
+from portal.web import activity, backup, history, operation, overview, promised, virtual_machines
 
 app_name = "tenant"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("virtual-machines/<str:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),
     path("virtual-machines/<str:guid>/backups/", history.vm_backups, name="vm_backups"),
     path("virtual-machines/<str:guid>/activity/", history.vm_activity, name="vm_activity"),
+    path("virtual-machines/<str:guid>/protection/", promised.vm_protection, name="vm_protection"),
     path("back-up/", backup.backup_new, name="backup_new"),
     path("activity/", activity.activity, name="activity"),
     path("activity/tasks/", activity.tasks, name="tasks"),

@@ -17,6 +17,7 @@ from portal.request_scope import ScopedRequest
 from portal.web import points, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
+from portal.web.seven_days import strips_of
 from portal.web.wording import moments, numbers, operation_words
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror import listing
@@ -61,7 +62,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "tiles": _tiles(bar, counts),
         "filters": bar.context(),
         "columns": _columns(bar, order),
-        "rows": shown.machine_rows(page.rows, actor, active, now),
+        "rows": shown.machine_rows(page.rows, actor, active, now, strips_of(page.rows, now)),
         "can_select": actor.may_somewhere(Right.BACK_UP) and not actor.suspended,
         "back_up_url": reverse("tenant:backup_new", kwargs={"tenant_slug": actor.tenant_slug}),
         "empty_text": _empty_text(bar, counts, inventory.succeeded_at, now),
@@ -107,14 +108,15 @@ def age(at: datetime | None, interval_seconds: float, now: datetime) -> dict[str
 
 
 def _list_bar(request: ScopedRequest, actor: Actor) -> FilterBar:
-    names = visible.virtual_machines(actor).exclude(policy_name="").order_by("policy_name")
-    policies = [(name, name) for name in names.values_list("policy_name", flat=True).distinct()[:200]]
+    names = visible.virtual_machines(actor).exclude(policy_label="").order_by("policy_label")
+    policies = [(name, name) for name in names.values_list("policy_label", flat=True).distinct()[:200]]
+    others = [(listing.NO_POLICY, _("No policy")), (listing.OF_PROVIDER, _("A policy of your provider"))]
     return FilterBar(
         request,
         search=("search", _("Name or UUID"), _("Search virtual machines")),
         selects=[
             Select("presence", _("Presence"), [("", _("Any")), ("yes", _("On the platform")), ("no", _("Gone"))]),
-            Select("policy", _("Policy"), [("", _("Any")), (listing.NO_POLICY, _("No policy")), *policies]),
+            Select("policy", _("Policy"), [("", _("Any")), *others, *policies]),
             Select("points", _("Restore points"), [("", _("Any")), ("yes", _("Some")), ("no", _("None"))]),
         ],
         kept=("status", "order", "size"),
@@ -239,6 +241,7 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
         ("restore_points", "vm_restore_points", _("Restore points"), counts.restore_points),
         ("backups", "vm_backups", _("Backups"), counts.all),
         ("activity", "vm_activity", _("Activity"), None),
+        ("protection", "vm_protection", _("Protection"), None),
     ]
     return {
         "vm": {
@@ -247,9 +250,10 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
             "guid": guid,
             "platform_word": PLATFORMS.get(machine.platform, machine.platform),
             "gone": machine.gone,
-            "policy_name": machine.policy_name,
+            "policy_name": shown.policy_words(machine),
             "badge": row.badge,
             "reason": row.reason,
+            "evidence_url": shown.machine_url("vm_protection", slug, guid),
         },
         "crumbs": [{"word": _("Virtual machines"), "url": reverse("tenant:vm_list", kwargs={"tenant_slug": slug})}],
         "here": machine.name,

@@ -43,6 +43,8 @@ def test_a_virtual_machine(cast: Cast, rows: Rows, alice: Script) -> None:
     assert shape["protection"] == {
         "status": "not_protected",
         "reason": "No backup was ever made of this virtual machine.",
+        "next_step": "Back up now, or add it to a policy.",
+        "promise_seconds": None,
     }
     assert shape["as_of"] == iso(NOW - timedelta(seconds=12))
     assert shape["policy"] == {"guid": None, "name": "Gold daily"}

@@ -34,6 +34,7 @@ def tenant_pages(house: House) -> list[Visit]:
         ("no restore points", f"{MACHINES}vm-new/restore-points/"),
         ("backups", f"{MACHINES}vm-web/backups/"),
         ("activity of a machine", f"{MACHINES}vm-busy/activity/"),
+        ("protection of a machine", f"{MACHINES}vm-erp/protection/"),
         ("back up", "/t/alpha/back-up/?vm=vm-new"),
         ("back up several", "/t/alpha/back-up/?vm=vm-new&vm=vm-gone&vm=vm-busy&vm=vm-long"),
         ("activity", "/t/alpha/activity/"),

@@ -53,6 +53,7 @@ TENANT_PAGES = {
     "tenant:vm_restore_points": Asked(_page, _read_only, VM),
     "tenant:vm_backups": Asked(_page, _read_only, VM),
     "tenant:vm_activity": Asked(_page, _read_only, VM),
+    "tenant:vm_protection": Asked(_page, _read_only, VM),
     "tenant:backup_new": Asked(
         answers(404, nobody=302, members=200, viewer=403),
         answers(404, nobody=302, members=302, viewer=403),
@@ -123,6 +124,7 @@ API = {
     "api:virtual_machine_backups": Asked(_object, _no_post, _MACHINE),
     "api:virtual_machine_restore_points": Asked(_object, _no_post, _MACHINE),
     "api:virtual_machine_tasks": Asked(_object, _no_post, _MACHINE),
+    "api:virtual_machine_runs": Asked(_object, _no_post, _MACHINE),
     "api:operations": Asked(
         _list,
         answers(nobody=401, members=202, viewer=403, other=404, provided=403),

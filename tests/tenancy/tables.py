@@ -15,6 +15,7 @@ from tenants.scope import TenantOwned
 from vplus_bridge.models import (
     AllowedRestoreTarget,
     BackupDestination,
+    ContactOutage,
     InfrastructureItem,
     OwnershipChange,
     Project,
@@ -24,7 +25,7 @@ from vplus_bridge.models import (
 Model = type[models.Model]
 
 # Seen by the provider's role alone.
-PROVIDER_ONLY: set[Model] = {BackupDestination, Project, InfrastructureItem, OwnershipChange}
+PROVIDER_ONLY: set[Model] = {BackupDestination, ContactOutage, Project, InfrastructureItem, OwnershipChange}
 # Seen by the runtime login without any scope, each for its reason.
 OPEN: dict[Model, str] = {
     Person: "asked before a tenant is known; only the entrance and sign-in read it (tests/meta)",

@@ -128,7 +128,8 @@ def _write_changes(read: InventoryRead) -> None:
     # A record that names no policy does not undo what the policies' own lists of members told.
     kept = "vm.policy_by_members AND excluded.policy_guid = '' AND excluded.policy_name = ''"
     updates += "".join(f", {name} = CASE WHEN {kept} THEN vm.{name} ELSE excluded.{name} END" for name in by_record)
-    updates += f", policy_by_members = {kept}"
+    updates += f", policy_by_members = {kept}, policy_since = CASE WHEN {kept} OR vm.policy_guid = excluded.policy_guid"
+    updates += " THEN vm.policy_since ELSE now() END"
     with every_tenant(REASON), connection.cursor() as cursor:
         one_at_a_time()
         cursor.execute("ANALYZE pg_temp.listed_vm")
@@ -136,11 +137,11 @@ def _write_changes(read: InventoryRead) -> None:
         cursor.execute(
             f"""
             INSERT INTO vplus_bridge_virtualmachine AS vm ({columns},
-                policy_by_members, policy_label,
+                policy_by_members, policy_label, policy_since,
                 missed_listings, restore_point_count, newest_point_guid, newest_point_time_given, last_backup_type,
                 protection_status, protection_reason, attention_rank, first_seen_at, changed_at)
             SELECT {", ".join(f"listed.{name}" for name in FACTS)},
-                false, '', 0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
+                false, '', now(), 0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
             FROM pg_temp.listed_vm listed LEFT JOIN vplus_bridge_virtualmachine known USING (guid)
             WHERE known.guid IS NULL OR known.digest <> listed.digest
             ON CONFLICT (guid) DO UPDATE SET {updates}, changed_at = now(),

@@ -14,6 +14,7 @@ from vplus_bridge.mirror.models import ProtectionStatus, VirtualMachine
 GONE = "gone"
 STATUSES = (*ProtectionStatus.values, GONE)
 NO_POLICY = "none"
+OF_PROVIDER = "provider"
 DEFAULT_ORDERING = "attention"
 LONGEST_SEARCH = 200
 
@@ -39,7 +40,8 @@ class VirtualMachineQuery:
 
     ``search`` is part of a name, or a whole guid or uuid. ``status`` is one of STATUSES: a verdict, of machines that
     are not gone, or "gone". ``present`` is vPlus's own word; a machine that listings lost is "gone" all the same.
-    ``policy`` is a policy's name in any case, its guid, or "none". ``ordering`` is one of ORDERINGS; "attention" is
+    ``policy`` is a policy's name in any case, its guid, "none", or "provider": one whose name is not the tenant's.
+    ``ordering`` is one of ORDERINGS; "attention" is
     worst first, then oldest restore point.
     """
 
@@ -78,8 +80,11 @@ def filtered(rows: QuerySet[VirtualMachine], query: VirtualMachineQuery) -> Quer
         rows = rows.filter(present=query.present)
     if query.policy == NO_POLICY:
         rows = rows.filter(policy_guid="", policy_name="")
+    elif query.policy == OF_PROVIDER:
+        rows = rows.filter(_in_policy(), policy_label="")
     elif query.policy:
-        rows = rows.filter(Q(policy_guid=query.policy) | Q(policy_name__iexact=query.policy))
+        of_theirs = Q(policy_guid=query.policy) & ~Q(policy_label="")
+        rows = rows.filter(of_theirs | Q(policy_label__iexact=query.policy))
     if query.has_restore_point is not None:
         rows = rows.filter(restore_point_count__gt=0) if query.has_restore_point else rows.filter(restore_point_count=0)
     return rows
@@ -99,6 +104,10 @@ def status_counts(rows: QuerySet[VirtualMachine]) -> dict[str, int]:
         gone=Count("guid", filter=_gone()),
     )
     return counts
+
+
+def _in_policy() -> Q:
+    return ~Q(policy_guid="", policy_name="")
 
 
 def _gone() -> Q:

@@ -62,6 +62,9 @@ class VirtualMachine(MirrorRow):
     policy_by_members = models.BooleanField(
         default=False, help_text="the policy's list of members told it, since the machine's record does not"
     )
+    policy_since = models.DateTimeField(
+        default=timezone.now, help_text="when we first saw it in this policy, or in none"
+    )
     policy_label = models.CharField(
         max_length=300,
         blank=True,
@@ -93,6 +96,9 @@ class VirtualMachine(MirrorRow):
         max_length=40, default="history_not_read", help_text="a code; words are the faces'"
     )
     attention_rank = models.PositiveSmallIntegerField(default=3, help_text="0 is worst; orders lists")
+    promise_seconds = models.BigIntegerField(null=True, help_text="how old its newest restore point may be")
+    next_run_at = models.DateTimeField(null=True, help_text="of any schedule of its policy")
+    turns_at = models.DateTimeField(null=True, help_text="when the verdict gets worse by itself")
 
     class Meta(MirrorRow.Meta):
         indexes = (
@@ -107,6 +113,8 @@ class VirtualMachine(MirrorRow):
                 condition=models.Q(history_wanted_at__isnull=False),
             ),
             models.Index(fields=["history_read_at"], name="vm_history_age"),
+            models.Index(fields=["policy_guid"], name="vm_by_policy"),
+            models.Index(fields=["turns_at"], name="vm_turns", condition=models.Q(turns_at__isnull=False)),
         )
 
     def __str__(self) -> str:

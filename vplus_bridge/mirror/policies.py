@@ -65,7 +65,8 @@ def tell_policies_by_members() -> int:
                 WHERE vm.policy_by_members OR (vm.policy_guid = '' AND vm.policy_name = '' AND member.guid IS NOT NULL)
             )
             UPDATE vplus_bridge_virtualmachine vm SET policy_guid = told.policy_guid, policy_name = told.policy_name,
-                policy_by_members = told.policy_guid <> '', changed_at = now()
+                policy_by_members = told.policy_guid <> '', changed_at = now(),
+                policy_since = CASE WHEN vm.policy_guid = told.policy_guid THEN vm.policy_since ELSE now() END
             FROM told WHERE told.guid = vm.guid AND (vm.policy_guid, vm.policy_name, vm.policy_by_members)
                 IS DISTINCT FROM (told.policy_guid, told.policy_name, told.policy_guid <> '')
             """

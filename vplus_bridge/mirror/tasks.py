@@ -50,6 +50,12 @@ class TasksRead:
         self.asked += other.asked
 
 
+def machines_of(task_guids: Iterable[str]) -> set[str]:
+    """Return the virtual machines that these tasks are about, in the open wide scope."""
+    rows = Task.objects.filter(guid__in=list(task_guids)).exclude(virtual_machine_guid="")
+    return set(rows.values_list("virtual_machine_guid", flat=True))
+
+
 def poll_tasks(client: VplusClient, attribute: Attribute) -> TasksRead:
     """Read what waits, then what runs, then ask for each known task that left both. Raises VplusError.
 

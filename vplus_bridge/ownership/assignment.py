@@ -49,7 +49,7 @@ def attribute() -> list[str]:
         cursor.execute(
             f"""
             WITH owners AS ({_OWNERS}), moved AS (
-                UPDATE vplus_bridge_virtualmachine vm SET tenant_id = owners.owner, changed_at = now()
+                UPDATE vplus_bridge_virtualmachine vm SET tenant_id = owners.owner, policy_label = '', changed_at = now()
                 FROM owners WHERE owners.guid = vm.guid AND owners.before IS DISTINCT FROM owners.owner
                 RETURNING vm.guid, owners.before, owners.owner, owners.source, owners.assigned_by
             )
@@ -182,9 +182,11 @@ def _hand_over(vm_guids: list[str], tenant_id: UUID) -> None:
         for table, which in (
             ("vplus_bridge_backup", of_machines),
             ("vplus_bridge_task", of_machines),
-            # Operations are a room above this one, so their tables are only named. Each row points at one of its own
+            # Operations and the ledger are rooms above this one, so their tables are only named. Each row points at one of its own
             # tenant; that is checked at the end of the transaction.
             ("vplus_bridge_operation", of_machines),
+            ("vplus_bridge_failuretold", f"operation_id IN ({operations})"),
+            ("vplus_bridge_expectedrun", of_machines),
             ("vplus_bridge_step", f"operation_id IN ({operations})"),
             ("vplus_bridge_attempt", f"step_id IN ({steps})"),
             ("vplus_bridge_chaintask", f"attempt_id IN ({attempts})"),

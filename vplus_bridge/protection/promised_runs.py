@@ -5,10 +5,11 @@ by the length of the gap (zoneinfo, fold=0), one that comes twice runs the first
 (a gap has both) are one run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from functools import partial
 from itertools import islice, pairwise
 
 from vplus_bridge.protection.wall_time import DAY, Promise, promised_seconds
@@ -131,14 +132,23 @@ def longest_gap(promises: Iterable[Promise], at_utc: datetime) -> Gap | None:
     count. The longest is the one with the greatest allowance; where promises share an instant the shorter window counts,
     since either makes a restore point.
     """
+    active = (promise for promise in promises if promise.active)
+    return longest_gap_of([(partial(promised_seconds, promise), promise.window) for promise in active], at_utc)
+
+
+Fires = Callable[[int, int], set[int]]
+"""Gives the instants of a rule, start <= second < end since the epoch."""
+
+
+def longest_gap_of(rules: Iterable[tuple[Fires, timedelta]], at_utc: datetime) -> Gap | None:
+    """Do what `longest_gap` does for whatever fires; with each rule how late its runs may start."""
     at = int(at_utc.timestamp())
     until = at + int(LOOK_AHEAD.total_seconds())
     windows: dict[int, int] = {}
-    for promise in promises:
-        if promise.active:
-            window = int(promise.window.total_seconds())
-            for second in _last_before(promise, at) | promised_seconds(promise, at, until):
-                windows[second] = min(window, windows.get(second, window))
+    for fires, length in rules:
+        window = int(length.total_seconds())
+        for second in _last_before(fires, at) | fires(at, until):
+            windows[second] = min(window, windows.get(second, window))
     if not windows:
         return None
     begins, ends = max(
@@ -148,8 +158,8 @@ def longest_gap(promises: Iterable[Promise], at_utc: datetime) -> Gap | None:
     return Gap(datetime.fromtimestamp(begins, UTC), datetime.fromtimestamp(ends, UTC), timedelta(seconds=windows[ends]))
 
 
-def _last_before(promise: Promise, at: int) -> set[int]:
+def _last_before(fires: Fires, at: int) -> set[int]:
     for days in LOOK_BACK:
-        if found := promised_seconds(promise, at - days * DAY, at):
+        if found := fires(at - days * DAY, at):
             return {max(found)}
     return set()

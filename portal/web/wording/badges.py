@@ -64,6 +64,17 @@ BACKUP: Final[dict[str, Badge]] = {
 }
 
 
+RUN: Final[dict[str, Badge]] = {
+    "waiting": Badge("idle", "clock", _("Waiting")),
+    "running": Badge("run", "player-play", _("Running")),
+    "stored": Badge("ok", "circle-check", _("Stored")),
+    "failed": Badge("bad", "circle-x", _("Failed")),
+    "cancelled": Badge("idle", "ban", _("Cancelled")),
+    "missed": Badge("warn", "alert-triangle", _("Did not happen")),
+    "excused": Badge("idle", "help-circle", _("Not known")),
+}
+
+
 def protection_badge(status: str, *, present: bool = True) -> Badge:
     """Return the badge of our verdict: ``protected at_risk not_protected unknown``, or "Gone" for an absent machine.
 
@@ -73,7 +84,7 @@ def protection_badge(status: str, *, present: bool = True) -> Badge:
 
 
 def interim_badge(status: str, vplus_opinion: str | None, *, present: bool = True) -> Badge:
-    """Return the badge of a machine before verdicts exist: never green.
+    """Return the badge of a machine that we cannot judge and vPlus has a word on: never green.
 
     ``not_protected`` is ours and goes first; else vPlus's own opinion, one of ``up_to_date outdated no_schedule``,
     or None where the server does not give one (``backupUpToDate``, vplus-api.md 2.1): then "Not known".
@@ -83,6 +94,11 @@ def interim_badge(status: str, vplus_opinion: str | None, *, present: bool = Tru
     if status == "not_protected":
         return PROTECTION["not_protected"]
     return VPLUS_OPINION.get(vplus_opinion or "", PROTECTION["unknown"])
+
+
+def run_badge(outcome: str) -> Badge:
+    """Return the badge of an expected run; an outcome of another version is shown as not known."""
+    return RUN.get(outcome, RUN["excused"])
 
 
 def operation_badge(state: str, *, stage: Word = "", warnings: bool = False) -> Badge:
@@ -111,5 +127,5 @@ def backup_badge(status: str, description: str = "") -> Badge:
 
 def icon_names() -> set[str]:
     """Return the name of each icon that a badge can ask for."""
-    tables = (PROTECTION, VPLUS_OPINION, OPERATION, TASK, BACKUP)
+    tables = (PROTECTION, VPLUS_OPINION, OPERATION, TASK, BACKUP, RUN)
     return {badge.icon for table in tables for badge in table.values()} | {GONE.icon, DONE_WITH_WARNINGS.icon, "point"}
