@@ -82,7 +82,7 @@ def test_a_backup_asked_for_ends_with_a_restore_point_on_page_and_api(
     assert portal.vplus.exports(machine) == sent + 1, "two workers, one export"
     after = restore_points(portal, machine, vera)
     assert len(after) == len(before) + 1
-    page = portal.visitor(vera).page(done.link("Restore points"))
+    page = portal.visitor(vera).page(f"{done.link('Restore points')}?view=list")
     assert len(page.rows()) == len(after)
     assert "Last good" in page.rows()[0][0]
     told = portal.script(vera).get(f"operations/{address.split('/')[-2]}/")
