@@ -37,20 +37,50 @@ def main() -> None:
     django.setup()
     logging.disable(logging.WARNING)  # what the simulator does not let us read is expected here
     tenants, destinations = _ask("/control/tenants"), _ask("/control/objects/destinations")
+    platforms = _Platforms()
     with step(f"Demo: {len(tenants)} tenants"):
         _make_tenants(tenants)
     with step("Demo: virtual machines and their backups, as read from the simulated vPlus"):
         call_command("sync_inventory", stdout=io.StringIO())
-    with step("Demo: whose virtual machines are whose, where they may be stored"):
+    with step("Demo: whose virtual machines are whose, where they may be stored and restored to"):
         for tenant in tenants:
             # Each by hand: the simulator, at its poorest, does not let the account read projects.
             call_command("assign_vms", tenant["slug"], *tenant["vm_guids"], stdout=io.StringIO())
             for destination in destinations:
                 if destination["default"] or (tenant["slug"] in _WITH_A_CHOICE and _is_for_everybody(destination)):
                     call_command("allow_destination", tenant["slug"], destination["guid"], stdout=io.StringIO())
+            platforms.allow_targets(tenant)
     with step(f"Demo: {len(PEOPLE)} people"):
         for person in PEOPLE:
             _make_person(person.email, person.name, person.places)
+
+
+class _Platforms:
+    """What the simulator knows of the platforms, for the places that tenants may restore to."""
+
+    def __init__(self) -> None:
+        self._managers = {each["guid"]: each for each in _ask("/control/objects/managers")}
+        self._projects = {each["guid"]: each["name"] for each in _ask("/control/objects/projects")}
+        self._clusters = _ask("/control/objects/clusters")
+        self._manager_of = {each["guid"]: each["manager"] for each in _ask("/control/objects/vms")}
+
+    def allow_targets(self, tenant: dict[str, Any]) -> None:
+        """Allow the place where the tenant's machines are, by its own name; to those with a choice a second one."""
+        guids = dict.fromkeys(self._manager_of[guid] for guid in tenant["vm_guids"])
+        for guid in guids:
+            of_openstack = self._managers[guid]["type"] == "OPENSTACK"
+            places = {"hypervisor_manager": guid}
+            if of_openstack and tenant["project_guid"]:
+                places["project"] = self._projects[tenant["project_guid"]]
+            words = "Production, Warsaw 1" if len(guids) == 1 or of_openstack else "Production, Warsaw 1 (vSphere)"
+            self._allow(tenant, words, places)
+            if tenant["slug"] in _WITH_A_CHOICE:
+                spare = [each["uuid"] for each in self._clusters if each["manager"] == guid][-1]
+                self._allow(tenant, f"Recovery, {words.partition(', ')[2]}", {**places, "cluster": spare})
+
+    @staticmethod
+    def _allow(tenant: dict[str, Any], label: str, places: dict[str, str]) -> None:
+        call_command("allow_restore_target", tenant["slug"], name=label, stdout=io.StringIO(), **places)
 
 
 def _make_tenants(tenants: list[dict[str, Any]]) -> None:

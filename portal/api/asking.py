@@ -15,6 +15,7 @@ from tenants.rights import Actor
 from vplus_bridge.operations import cancel
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.request import BACKUP_TYPES, MOST_AT_ONCE, Asked, BackupWish, request_backups
+from vplus_bridge.operations.restore_request import RestoreWish, request_restore
 
 
 class BackupForm(Form):
@@ -31,6 +32,20 @@ class BackupForm(Form):
     window_end = Moment(required=False, help_text="default: 6 hours after its start")
 
 
+class RestoreForm(Form):
+    """A restore: a new virtual machine from a restore point. An existing one is never touched."""
+
+    kind = OneOf([Kind.RESTORE])
+    restore_point = Text(help_text="guid of a restore point")
+    target = Text(required=False, help_text="id of a restore target; default: where it was, or the only one allowed")
+    restored_name = Text(
+        required=False,
+        help_text="default: the virtual machine's own with a code by which the portal knows the new one as yours; "
+        "under a name without it the new one may have to wait for your provider",
+    )
+    send_until = Moment(required=False, help_text="nothing is sent after it; default: 6 hours from now")
+
+
 class CancelTaskForm(Form):
     """An end of a task that no operation made: one of a schedule, or one that somebody started in vPlus."""
 
@@ -40,6 +55,10 @@ class CancelTaskForm(Form):
 
 def _backup(actor: Actor, given: dict[str, Any], now: datetime) -> Asked:
     return request_backups(actor, BackupWish(**given), now=now)
+
+
+def _restore(actor: Actor, given: dict[str, Any], now: datetime) -> Asked:
+    return request_restore(actor, RestoreWish(**given), now=now)
 
 
 def _cancel_task(actor: Actor, given: dict[str, Any], now: datetime) -> Asked:
@@ -57,6 +76,7 @@ class Askable:
 
 KINDS: Mapping[str, Askable] = {
     Kind.BACKUP: Askable(BackupForm, _backup),
+    Kind.RESTORE: Askable(RestoreForm, _restore),
     Kind.CANCEL_TASK: Askable(CancelTaskForm, _cancel_task),
 }
 

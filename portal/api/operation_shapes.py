@@ -18,13 +18,16 @@ from vplus_bridge.operations.moves import Kind, State
 from vplus_bridge.operations.words import error_words
 from vplus_bridge.ownership import visible
 
-STAGES: Mapping[str, Sequence[str]] = {Kind.BACKUP: ("export", "store")}
+STAGES: Mapping[str, Sequence[str]] = {Kind.BACKUP: ("export", "store"), Kind.RESTORE: ("restore", "import")}
 
 
 class StageShape(serializers.Serializer[Mapping[str, Any]]):
     """Which part of the work is under way."""
 
-    name = serializers.CharField(help_text="export: read from the platform; store: kept at the destination")
+    name = serializers.CharField(
+        help_text="export: read from the platform; store: kept at the destination; restore: read from where it is kept; "
+        "import: made a virtual machine of on the platform"
+    )
     index = serializers.IntegerField(help_text="1 is the first")
     count = serializers.IntegerField()
 
@@ -48,7 +51,12 @@ class TaskBrief(serializers.Serializer[Mapping[str, Any]]):
 class ResultShape(serializers.Serializer[Mapping[str, Any]]):
     """What came of it."""
 
-    restore_point = serializers.CharField(help_text="guid")
+    restore_point = serializers.CharField(allow_null=True, help_text="guid of what a backup made; null for a restore")
+    virtual_machine = serializers.CharField(
+        allow_null=True,
+        help_text="guid of what a restore made; null until the inventory shows it for sure, and for a backup",
+    )
+    name = serializers.CharField(allow_null=True, help_text="of the restored virtual machine; null for a backup")
     type = serializers.CharField(allow_null=True, help_text="FULL, INCREMENTAL; null: not given")
     taken_at = Moment(allow_null=True)
     size = serializers.IntegerField(allow_null=True, help_text="bytes")
@@ -93,7 +101,7 @@ class OperationShape(serializers.Serializer[Mapping[str, Any]]):
     """What a person asked for, for one virtual machine, and how far it is."""
 
     id = serializers.UUIDField()
-    kind = serializers.CharField(help_text="backup, cancel_task")
+    kind = serializers.CharField(help_text="backup, restore, cancel_task and others")
     state = serializers.CharField(
         help_text="requested, submitted, running, cancelling; at the end succeeded, failed, cancelled; needs_attention"
     )
@@ -158,7 +166,7 @@ def _operation_shape(
         else None,
         "subject": operation.subject,
         "virtual_machine": {"guid": machine, "name": operation.virtual_machine_name} if machine else None,
-        "restore_point": None,
+        "restore_point": operation.restore_point_guid or None,
         "tasks": [
             {"guid": task.guid, "type": task.type, "state": task.state, "progress": task.progress} for task in tasks
         ],
@@ -181,10 +189,17 @@ def _stage(operation: Operation) -> dict[str, Any] | None:
 
 
 def _result(operation: Operation, backup: Backup | None) -> dict[str, Any] | None:
-    if operation.state != State.SUCCEEDED or backup is None:
+    if operation.state != State.SUCCEEDED:
+        return None
+    if operation.kind == Kind.RESTORE:
+        made = {"virtual_machine": operation.restored_vm_guid or None, "name": operation.restored_name}
+        return {"restore_point": None, **made, "type": None, "taken_at": None, "size": None}
+    if backup is None:
         return None
     return {
         "restore_point": backup.guid,
+        "virtual_machine": None,
+        "name": None,
         "type": backup.type or None,
         "taken_at": backup.taken_at,
         "size": backup.size,

@@ -77,7 +77,7 @@ class OperationList(ApiView):
         responses={202: Asked, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request) -> Response:
-        """Ask for something: a backup of one or several virtual machines, or an end of a task that nobody asked for here.
+        """Ask for something: backups, a restore as a new virtual machine, or an end of a task that nobody asked for here.
 
         Where one of the virtual machines cannot be seen, or a member is wrong, nothing starts. Each has at most one
         operation of a kind under way: the same wish again is answered with that one, another one is refused.

@@ -207,7 +207,7 @@ def _operation(row: Operation) -> dict[str, Any]:
         "send_until": row.send_until,
         "last_news_at": row.last_news_at,
         "code": row.error_code or None,
-        "message": str(error_words(row.error_code).cause) if row.error_code else None,
+        "message": str(error_words(row.error_code, row.kind).cause) if row.error_code else None,
         "warnings": row.warnings,
         "vendor_text": row.vendor_text or None,
         "reference": row.reference,

@@ -64,7 +64,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
             _("Virtual machines"),
             "server-2",
             machines,
-            current=here.startswith(("tenant:vm", "tenant:backup")),
+            current=here.startswith(("tenant:vm", "tenant:backup", "tenant:restore")),
             short_word=_("VMs"),
             counter=unprotected,
             counter_tone="bad",

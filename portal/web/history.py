@@ -47,11 +47,15 @@ def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> Ht
         rows = visible.restore_points(actor, guid)
         page = page_of(rows.order_by(), NEWEST_BACKUPS, bar.cursor, bar.size)
         known = points.chains(actor, guid), points.labels(actor)
-        context |= {"points": shown.point_rows(page.rows, *known, machine.newest_point_guid, now)}
+        context |= {
+            "points": shown.point_rows(
+                page.rows, *known, machine.newest_point_guid, now, restore=context["restore_url"]
+            )
+        }
         context |= pager(bar, page, rows.count())
     else:
         context |= {
-            "calendar": month_calendar(actor, machine, request.GET, bar.url, now=now),
+            "calendar": month_calendar(actor, machine, request.GET, bar.url, now=now, restore=context["restore_url"]),
             "chosen": request.GET.get("point", ""),
         }
     return render(request, "web/virtual_machines/detail.html", context)

@@ -17,14 +17,14 @@ from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web import shown
+from portal.web import restored, shown
 from portal.web.tasks_shown import task_word
 from portal.web.virtual_machines import age
 from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import task_badge
 from portal.web.wording.numbers import size_words
 from tenants.refusals import WrongState
-from tenants.rights import Right
+from tenants.rights import Actor, Right
 from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.mirror.read_state import TASKS, state_of
@@ -46,6 +46,8 @@ NEVER_SENT = frozenset(
         "refused_by_vplus",
         "cancelled_before_sending",
         "cannot_be_worded",
+        "point_gone",
+        "target_not_allowed",
     }
 )
 """Ends before vPlus had anything to do."""
@@ -75,14 +77,14 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
             "ended": not row.active,
             "outcome": _outcome(row),
             "tone": _tone(row),
-            "way": _way(row, tenant_slug, machine_url),
+            "way": _way(actor, row, machine_url),
             "cancel_words": _cancel_words(row, now),
             "cancel_url": shown.cancel_url(row, tenant_slug) if can_cancel else "",
             "original": "",
         },
         "steps": _steps(row, done_by),
-        "asked": _asked(row, now),
-        "result": _result(row, made, now),
+        "asked": _asked(actor, row, now),
+        "result": _result(actor, row, made, now),
         "tasks": [
             {
                 "type_word": task_word(task),
@@ -193,6 +195,9 @@ def _outcome(row: Operation) -> str:
     if row.error_code:
         words = error_words(row.error_code, row.kind)
         return f"{words.title}. {words.cause} {words.next_step}"
+    if row.kind == Kind.RESTORE:
+        sentences = [restored.outcome_words(row)]
+        return " ".join([*sentences, *(str(warning_words(code).cause) for code in shown.shown_warnings(row))])
     told = row.kind == Kind.BACKUP and "restore_point_unknown" not in row.warnings
     sentences = [_("Done. There is a new restore point.") if told else _("Done.")]
     return " ".join([*sentences, *(str(warning_words(code).cause) for code in shown.shown_warnings(row))])
@@ -204,10 +209,13 @@ def _tone(row: Operation) -> str:
     return {State.FAILED: "bad", State.NEEDS_ATTENTION: "attn"}.get(State(row.state), "")
 
 
-def _way(row: Operation, slug: str, machine_url: str) -> dict[str, str] | None:
-    """Return the one button at the end: to the restore points, to try again, or to the machine."""
+def _way(actor: Actor, row: Operation, machine_url: str) -> dict[str, str] | None:
+    """Return the one button at the end: to what came of it, to try again, or to the machine."""
+    slug = actor.tenant_slug
     if row.active:
         return None
+    if row.kind == Kind.RESTORE and (way := restored.way_on(actor, row)):
+        return way
     if row.kind == Kind.BACKUP and row.state == State.SUCCEEDED:
         url = shown.machine_url("vm_restore_points", slug, row.virtual_machine_guid)
         return {"url": url, "word": _("Restore points"), "icon_name": "history"}
@@ -279,10 +287,11 @@ def _end_of(task: Task | None) -> datetime | None:
     return task.finished_at or task.ended_seen_at
 
 
-def _asked(row: Operation, now: datetime) -> list[dict[str, str]]:
+def _asked(actor: Actor, row: Operation, now: datetime) -> list[dict[str, str]]:
     zone, plan = timezone.get_current_timezone(), row.plan
     end = instant(plan.get("window_end"))
     facts = [
+        *(restored.asked_facts(actor, row, now) if row.kind == Kind.RESTORE else ()),
         (_("Type"), operation_words.type_word(plan["backup_type"]) if "backup_type" in plan else ""),
         (_("Destination"), plan.get("destination_label", "")),
         (_("Priority"), str(plan.get("priority", ""))),
@@ -293,9 +302,9 @@ def _asked(row: Operation, now: datetime) -> list[dict[str, str]]:
     return [{"word": word, "text": text} for word, text in facts if text]
 
 
-def _result(row: Operation, made: Backup | None, now: datetime) -> list[dict[str, str]]:
+def _result(actor: Actor, row: Operation, made: Backup | None, now: datetime) -> list[dict[str, str]]:
     zone = timezone.get_current_timezone()
-    facts = []
+    facts = restored.result_facts(actor, row) if row.kind == Kind.RESTORE else []
     if made is not None:
         facts.append((_("Type"), operation_words.type_word(made.type)))
         if made.taken_at:

@@ -133,11 +133,13 @@ def month_calendar(
     *,
     now: datetime,
     at: datetime | None = None,
+    restore: str = "",
 ) -> MonthCalendar:
     """Return the calendar of a visible machine; ``asked`` is ``request.GET``.
 
     Where the address names neither day nor month, the day of ``at`` is shown (a point that is chosen already), else the
-    day of the newest restore point, else today's month without a chosen day.
+    day of the newest restore point, else today's month without a chosen day. ``restore`` is the address of the machine's
+    page [Restore], for points that are cards; empty where one may not.
     """
     zone = timezone.get_current_timezone()
     said = asked_of(asked, zone)
@@ -171,7 +173,7 @@ def month_calendar(
     undated = restorable.filter(taken_at=None)[:UNDATED_SHOWN] if bounds["undated"] else []
 
     def rows(backups: Iterable[Backup]) -> list[shown.PointRow]:
-        return shown.point_rows(backups, chains, names, machine.newest_point_guid, now)
+        return shown.point_rows(backups, chains, names, machine.newest_point_guid, now, restore=restore)
 
     return MonthCalendar(
         title=date_format(month, "F Y"),

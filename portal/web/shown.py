@@ -17,7 +17,7 @@ from tenants.rights import Actor
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
 from vplus_bridge.mirror.words import why_failed
 from vplus_bridge.operations import cancel
-from vplus_bridge.operations.actions import BACK_UP, allowed_actions
+from vplus_bridge.operations.actions import BACK_UP, RESTORE, allowed_actions
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.told import news_number
@@ -187,7 +187,8 @@ def machine_rows(
 
 def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operation], now: datetime) -> MachineRow:
     slug = actor.tenant_slug
-    can_back_up = BACK_UP in allowed_actions(actor, machine, active)
+    allowed = allowed_actions(actor, machine, active)
+    can_back_up = BACK_UP in allowed
     return MachineRow(
         guid=machine.guid,
         name=machine.name,
@@ -203,12 +204,20 @@ def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operati
         can_select=can_back_up,
         can_back_up=can_back_up,
         back_up_url=back_up_url(slug, [machine.guid]),
+        can_restore=RESTORE in allowed,
+        restore_url=restore_url(slug, machine.guid),
     )
 
 
 def back_up_url(slug: str, guids: Sequence[str]) -> str:
     """Return the address of the page that asks for backups of these machines."""
     return f"{reverse('tenant:backup_new', kwargs={'tenant_slug': slug})}?{urlencode([('vm', guid) for guid in guids])}"
+
+
+def restore_url(slug: str, guid: str, point: str = "") -> str:
+    """Return the address of the page that restores a machine, from one point or from its newest."""
+    url = reverse("tenant:restore_new", kwargs={"tenant_slug": slug, "guid": guid})
+    return f"{url}?{urlencode({'point': point})}" if point else url
 
 
 def machine_reason(machine: VirtualMachine, now: datetime) -> Word:
@@ -265,8 +274,13 @@ def point_rows(
     labels: Mapping[str, str],
     newest_guid: str,
     now: datetime,
+    *,
+    restore: str = "",
 ) -> list[PointRow]:
-    """Return restore points as rows. ``chains``: by guid, when the full backup was taken that an incremental needs."""
+    """Return restore points as rows. ``chains``: by guid, when the full backup was taken that an incremental needs.
+
+    ``restore`` is the address of the machine's page [Restore], empty where one may not.
+    """
     return [
         PointRow(
             guid=point.guid,
@@ -277,6 +291,7 @@ def point_rows(
             size=point.size,
             destination=labels.get(point.destination_guid, ""),
             last_good=point.guid == newest_guid,
+            restore_url=f"{restore}?{urlencode({'point': point.guid})}" if restore else "",
         )
         for point in points
     ]

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal.live.stream import live
-from portal.web import activity, backup, history, operation, overview, promised, virtual_machines
+from portal.web import activity, backup, history, operation, overview, promised, restore, virtual_machines
 
 app_name = "tenant"
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("virtual-machines/<str:guid>/", virtual_machines.vm_detail, name="vm_detail"),
     path("virtual-machines/<str:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),
     path("virtual-machines/<str:guid>/backups/", history.vm_backups, name="vm_backups"),
+    path("virtual-machines/<str:guid>/restore/", restore.restore_new, name="restore_new"),
     path("virtual-machines/<str:guid>/activity/", history.vm_activity, name="vm_activity"),
     path("virtual-machines/<str:guid>/protection/", promised.vm_protection, name="vm_protection"),
     path("back-up/", backup.backup_new, name="backup_new"),

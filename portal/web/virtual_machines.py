@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web import points, shown
+from portal.web import points, restored, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
 from portal.web.seven_days import strips_of
@@ -89,10 +89,13 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
     context = detail(actor, machine, "overview", now)
     context["vm"] |= {"last_backup": _fact(newest[0] if newest else None), "last_full": _fact(full)}
     context |= {
-        "points": shown.point_rows(newest, {}, points.labels(actor), machine.newest_point_guid, now),
+        "points": shown.point_rows(
+            newest, {}, points.labels(actor), machine.newest_point_guid, now, restore=context["restore_url"]
+        ),
         "operations": shown.operation_rows(actor, list(last), now),
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
         "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
+        "origin": restored.origin_of(actor, machine, now),
     }
     return render(request, "web/virtual_machines/detail.html", context)
 
@@ -262,8 +265,8 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
         "cancel_url": _cancel_url(actor, active),
         "can_back_up": row.can_back_up,
         "back_up_url": row.back_up_url,
-        "can_restore": False,
-        "restore_url": "",
+        "can_restore": row.can_restore,
+        "restore_url": row.restore_url if row.can_restore else "",
         "tab": tab,
         "tabs": [
             {"word": word, "url": shown.machine_url(name, slug, guid), "current": key == tab, "count": count}

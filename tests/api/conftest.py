@@ -110,6 +110,15 @@ class Rows:
             Backup, guid=guid, tenant=tenant, virtual_machine_guid=vm, taken_at=taken_at, **{**known, **facts}
         )
 
+    def target(self, tenant: Any, label: str = "Production", **places: Any) -> Any:
+        from tenants.scope import every_tenant
+        from vplus_bridge.models import AllowedRestoreTarget
+
+        with every_tenant("test"):
+            return AllowedRestoreTarget.objects.create(
+                tenant=tenant, label=label, **{"manager_guid": "hvm-1", **places}
+            )
+
     def task(self, guid: str, vm: str, tenant: Any, **facts: Any) -> Any:
         from vplus_bridge.models import Task
 

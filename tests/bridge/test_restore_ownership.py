@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tenants.scope import every_tenant
 from tests.bridge.scenes import WEB, ask_restore, machine, machines, operation, task_row, vm_row
+from tests.bridge.test_attention import provider_of
 from tests.conftest import Bridge, Cast, StartSimulator, assign_everything
 from vplus_bridge.models import Assignment, Attempt, ChainTask, Operation, Step
 from vplus_bridge.operations.new_machines import link_new_machines, suggestions
@@ -129,9 +130,9 @@ def test_a_typed_name_without_the_code_waits_with_a_suggestion(cast: Cast) -> No
     new_machine("web-02")
     assert (looked(row), owner()) == ("", None)
     with every_tenant("test"):
-        assert {guid: [op.pk for op in found] for guid, found in suggestions(["vm-new"]).items()} == {
-            "vm-new": [row.pk]
-        }
+        assert {
+            guid: [op.pk for op in found] for guid, found in suggestions(provider_of(cast.paula), ["vm-new"]).items()
+        } == {"vm-new": [row.pk]}
         Assignment.objects.create(
             tenant=cast.alpha, virtual_machine_guid="vm-new", source="provider", assigned_by="Paula"
         )
@@ -145,7 +146,7 @@ def test_two_tenants_that_chose_one_name_get_nothing_by_it(cast: Cast) -> None:
     new_machine()
     assert (looked(ours), looked(theirs), owner()) == ("", "", None)
     with every_tenant("test"):
-        assert {op.pk for op in suggestions(["vm-new"])["vm-new"]} == {ours.pk, theirs.pk}
+        assert {op.pk for op in suggestions(provider_of(cast.paula), ["vm-new"])["vm-new"]} == {ours.pk, theirs.pk}
 
 
 @pytest.mark.parametrize("state", ["running", "needs_attention", "failed"])

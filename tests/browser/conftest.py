@@ -88,6 +88,8 @@ class House:
     waiting: str
     attention: str
     done: str
+    restored: str
+    target: str
 
 
 @pytest.fixture
@@ -98,6 +100,8 @@ def house(cast: Cast) -> House:
     rows.reading("tasks", now - timedelta(seconds=2))
     rows.destination("bd-main", cast.alpha, "Vault A")
     rows.destination("bd-two", cast.alpha, "Vault B, Gdańsk")
+    target = rows.target(cast.alpha, "Production, Warsaw 1")
+    rows.target(cast.alpha, "Recovery, Gdańsk, in the hall beside the harbour", manager_guid="hvm-2")
     never = {"protection_status": "not_protected", "protection_reason": "never_backed_up", "attention_rank": 0}
     failed = {"protection_status": "not_protected", "protection_reason": "last_failed", "attention_rank": 0}
     dated = {"last_backup_at": now - timedelta(hours=8), "last_backup_size": 412 * 2**30, "restore_point_count": 3}
@@ -152,6 +156,13 @@ def house(cast: Cast) -> House:
         row = rows.operation(vm, cast.alpha, tasks=(f"t-of-{key}",), **facts)
         rows.task(f"t-of-{key}", vm, cast.alpha, state="RUNNING" if key == "operation" else "FINISHED")
         made[key] = f"/t/alpha/operations/{row.pk}/"
+    row = rows.operation(
+        "vm-web", cast.alpha, kind="restore", state="succeeded", stage="import", progress=100.0, finished_at=now,
+        virtual_machine_name="web-01", restored_name="web-01-restored-k7q2f", restore_point_guid="b-1",
+        restored_vm_guid="vm-uni", plan={"target_label": "Production, Warsaw 1", "code": "k7q2f"},
+    )  # fmt: skip
+    made["target"] = str(target.pk)
+    made["restored"] = f"/t/alpha/operations/{row.pk}/"
     for number in range(3):
         rows.machine(f"vm-lab-{number}", None, name=f"lab-{number}", project_name="Laboratory", cluster_name="nova")
     return House(**made)

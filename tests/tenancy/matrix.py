@@ -61,6 +61,12 @@ TENANT_PAGES = {
         query={"vm": "vm-{alpha}"},
         body={"vm": "vm-{alpha}"},
     ),
+    "tenant:restore_new": Asked(
+        answers(404, nobody=302, members=200, viewer=403),
+        answers(404, nobody=302, members=302, viewer=403),
+        VM,
+        body={"point": "b-{alpha}", "restored_name": "copy"},
+    ),
     "tenant:activity": Asked(_page, _read_only, SLUG),
     "tenant:tasks": Asked(_page, _read_only, SLUG),
     "tenant:live": Asked(_page, _read_only, SLUG),
@@ -139,6 +145,7 @@ API = {
     ),
     "api:tasks": Asked(_list, _no_post),
     "api:backup_destinations": Asked(_list, _no_post),
+    "api:restore_targets": Asked(_list, _no_post),
     "api:tokens": Asked(
         _list,
         answers(201, nobody=401, provided=403),

@@ -96,6 +96,7 @@ def world(cast: Cast, rows: Rows) -> World:
         rows.task(f"t-{mark}", f"vm-{mark}", tenant, backup_guid=f"b-{mark}", schedule_guid=f"s-{mark}")
         if tenant is not None:
             rows.destination(f"bd-{mark}", tenant, f"Vault {mark}")
+            rows.target(tenant, f"Target {mark}")
             made[owner] = rows.operation(
                 f"vm-{mark}", tenant, tasks=(f"t-{mark}",), state="succeeded", backup_guid=f"b-{mark}",
                 virtual_machine_name=f"web-{mark}", requested_by_name=f"Somebody {mark}",

@@ -1,12 +1,13 @@
 """The provider's list of machines that nobody owns."""
 
 import pytest
+from django.utils import timezone
 
 from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Cast
-from tests.web.conftest import INBOX, LIST, Visitor
-from vplus_bridge.models import VirtualMachine
+from tests.web.conftest import INBOX, LIST, Visitor, ago
+from vplus_bridge.models import Attempt, VirtualMachine
 
 
 @pytest.fixture
@@ -76,3 +77,19 @@ def test_gaps_and_emptiness_are_said(cast: Cast, rows: Rows, paula: Visitor) -> 
 
     rows.reading("projects", None, failing_since=ago(minutes=1), problem="forbidden")
     assert "Projects cannot be read; nothing is assigned by project." in paula.get(INBOX).main.text
+
+
+def test_a_machine_that_a_restore_may_have_made_comes_with_the_suggestion(
+    cast: Cast, rows: Rows, paula: Visitor
+) -> None:
+    """A typed name proves nothing, so the provider decides."""
+    row = rows.operation(
+        "vm-web", cast.alpha, kind="restore", state="succeeded", restored_name="web-02", virtual_machine_name="web-01",
+        requested_by_name="Oscar", finished_at=timezone.now(), plan={"code": ""},
+    )  # fmt: skip
+    with every_tenant("test"):
+        Attempt.objects.filter(step__operation=row).update(sent_at=ago(minutes=10))
+    rows.machine("vm-new", None, name="web-02", first_seen_at=ago(minutes=5))
+    rows.machine("vm-other", None, name="web-02-too", first_seen_at=ago(minutes=5))
+    suggested = {one[1].split()[0]: one[-1] for one in paula.get(INBOX).rows()}
+    assert suggested == {"web-02": "Alpha: restored from web-01 by Oscar", "web-02-too": ""}

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import Min
 
+from tenants.rights import ProviderActor, Right
 from vplus_bridge.client import RestoreJobRecord
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean
@@ -69,8 +70,9 @@ def waiting_restores() -> list[RestoreMade]:
     ]
 
 
-def suggestions(vm_guids: Iterable[str]) -> Mapping[str, list[Operation]]:
-    """Return, by machine that is nobody's, the restores that may have made it, for the provider who decides."""
+def suggestions(provider: ProviderActor, vm_guids: Iterable[str]) -> Mapping[str, list[Operation]]:
+    """Return, by machine that is nobody's, the restores that may have made it. Raises NotAllowed."""
+    provider.require(Right.PROVIDER_READ)
     guids = list(vm_guids)
     waiting = waiting_restores() if guids else []
     found = alike(waiting, guids) if waiting else {}

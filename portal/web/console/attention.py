@@ -125,7 +125,7 @@ def operations(request: ScopedRequest) -> HttpResponse:
                 "what": operation_words.title(row),
                 "since": row.last_news_at or row.requested_at,
                 "tenant": row.tenant.name,
-                "why": error_words(row.error_code).cause,
+                "why": error_words(row.error_code, row.kind).cause,
                 "reference": row.reference,
             }
             for row in page.rows
@@ -184,7 +184,7 @@ def _context(
     return {
         "title": operation_words.title(row),
         "badge": shown.badge_of_operation(row),
-        "why": error_words(row.error_code).cause if row.error_code else "",
+        "why": error_words(row.error_code, row.kind).cause if row.error_code else "",
         "age": age(state_of(TASKS).succeeded_at, settings.VPLUS_POLL_IDLE_SECONDS, now),
         "facts": [{"word": word, "text": text} for word, text in facts if text],
         "attempts": [_attempt(attempt) for attempt in known.attempts],

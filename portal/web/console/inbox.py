@@ -23,6 +23,8 @@ from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.infrastructure import PROJECTS
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.mirror.read_state import INVENTORY, state_of
+from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.new_machines import suggestions
 from vplus_bridge.ownership.by_provider import assign_to, searched, tenants
 from vplus_bridge.ownership.unowned import unowned
 
@@ -73,6 +75,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) 
     rows = searched(unowned(), bar.value("search").replace("\0", ""))
     page = page_of(rows, BY_NAME, bar.cursor, bar.size)
     total, everything = rows.count(), unowned().count()
+    suggested = suggestions(provider, [row.guid for row in page.rows])
     inventory, projects = state_of(INVENTORY), state_of(PROJECTS)
     heading = ngettext("%(n)d virtual machine has no owner", "%(n)d virtual machines have no owner", everything)
     return {
@@ -81,7 +84,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) 
         "notice": _("Projects cannot be read; nothing is assigned by project.") if projects.failing_since else "",
         "tabs": [],
         "filters": bar.context(),
-        "rows": [_row(row) for row in page.rows],
+        "rows": [_row(row, suggested.get(row.guid, ())) for row in page.rows],
         "tenants": [
             {"value": tenant.slug, "word": tenant.name} for tenant in tenants(provider).order_by("name", "slug")
         ],
@@ -93,7 +96,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AssignForm) 
     }
 
 
-def _row(machine: VirtualMachine) -> dict[str, Any]:
+def _row(machine: VirtualMachine, restores: Sequence[Operation]) -> dict[str, Any]:
     return {
         "guid": machine.guid,
         "name": machine.name,
@@ -104,5 +107,15 @@ def _row(machine: VirtualMachine) -> dict[str, Any]:
         "seen_at": machine.first_seen_at,
         "gone": machine.gone,
         "backup_count": machine.backup_count,  # type: ignore[attr-defined]  # annotated by unowned()
-        "suggestion": "",
+        "suggestion": "; ".join(_suggestion(row) for row in restores),
+    }
+
+
+def _suggestion(restore: Operation) -> str:
+    """Return whose a machine may be, and by which restore: never decided, since the name alone does not prove it."""
+    words = _("%(tenant)s: restored from %(name)s by %(who)s")
+    return words % {
+        "tenant": restore.tenant.name,
+        "name": restore.virtual_machine_name,
+        "who": restore.requested_by_name,
     }
