@@ -49,7 +49,7 @@ def _change(operation: Operation, *, new: bool) -> changes.Change:
         public={
             **public,
             "asked": operation.kind,
-            "name": operation.virtual_machine_name,
+            "name": operation.virtual_machine_name or operation.plan.get("name", ""),
             "backup_type": operation.plan.get("backup_type", ""),
             "new": new,
             "news": news_number(operation),

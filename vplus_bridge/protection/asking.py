@@ -48,7 +48,7 @@ def refuse_while_changing(policies: Iterable[Policy], *, machines: Sequence[str]
         raise WrongState(
             "operation_active",
             _("%(who)s is changing %(what)s just now. Wait for its end, then try again.")
-            % {"who": running.requested_by_name, "what": touched or running.plan["policy_name"]},
+            % {"who": running.requested_by_name, "what": touched or running.plan["name"]},
         )
 
 
@@ -69,7 +69,7 @@ def open_operation(
         subject=str(policy.pk),
         wish=dict(wish),
         plan={
-            "policy_name": policy.name,
+            "name": policy.name,
             "touches": [str(policy.pk), *apply.get("leaving", {})],
             "machines": apply.get("vms") or [],
             "from_version": policy.version,

@@ -33,17 +33,17 @@ def note_drift(now: datetime) -> int:
     for plan in Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE).values_list("plan", flat=True):
         changing.update(plan["touches"])
     changed = 0
-    rows = Policy.objects.select_for_update(skip_locked=True, of=("self",))
-    for policy in rows.filter(state=PolicyState.KEPT, attached=False, compared_at__lt=read_since):
+    rows = Policy.objects.filter(state=PolicyState.KEPT, attached=False, compared_at__lt=read_since)
+    for policy in rows.order_by("pk").iterator(chunk_size=500):
         if str(policy.pk) in changing:
             continue
         found = [asdict(one) for one in differences(policy)]
         if found == policy.drift and (policy.differs_since is not None) == bool(found):
             continue
-        policy.drift = found
-        policy.differs_since = (policy.differs_since or now) if found else None
-        policy.save(update_fields=["drift", "differs_since"])
-        changed += 1
+        # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
+        since = (policy.differs_since or now) if found else None
+        same = Policy.objects.filter(pk=policy.pk, compared_at=policy.compared_at, version=policy.version)
+        changed += same.update(drift=found, differs_since=since)
         log.info("a policy differs in vPlus" if found else "a policy differs no more", policy=str(policy.pk))
     return changed
 
