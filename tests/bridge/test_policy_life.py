@@ -21,6 +21,7 @@ from tests.bridge.policy_scenes import (
     draft,
     journal,
     made,
+    operation_of,
     policy_of,
     same_in_both,
     upstream,
@@ -29,9 +30,11 @@ from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
 from vplus_bridge.models import Carrier, Operation, Policy, Schedule, VirtualMachine
+from vplus_bridge.operations import settle
 from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
 from vplus_bridge.protection.drift import shared_carriers
+from vplus_bridge.protection.drift_words import drift_said
 
 
 @pytest.fixture
@@ -186,6 +189,14 @@ def test_a_change_in_vplus_is_shown_and_can_be_put_back(cast: Cast, roomy: Bridg
     control.protection.change("policies", fresh(policy).vplus_guid, vms=[NEW, "vm-lab"])
     look(roomy)
     assert drift_of(policy) == {"hour_ms", "virtual_machines"}
+    with in_tenant(cast.alpha.pk):
+        said = drift_said(fresh(policy))
+    assert said == [
+        "1 virtual machine of somebody else came in there.",
+        "Full backup every Monday and Thursday at 02:00, Warsaw time: a part of it runs otherwise there "
+        "(Full backup every Monday and Thursday at 05:00, UTC.)",
+    ]
+    assert "vm-lab" not in str(fresh(policy).drift), "what is somebody else's is counted, never named"
     with pytest.raises(WrongState) as caught:
         asked_to_change(cast.alice, policy, priority=1)
     assert caught.value.code == "differs_in_vplus"
@@ -276,6 +287,31 @@ def test_a_schedule_that_others_use_too_is_split_before_it_is_changed(cast: Cast
     assert world.rules["rule-beta"].schedules == ["schedule-beta", shared.vplus_guid]
     assert world.rules[fresh(policy).rule_guid].schedules == [own.vplus_guid]
     assert world.schedules[shared.vplus_guid].hour == shared.spec["hour_ms"]
+
+
+def test_machines_that_vplus_took_out_because_they_are_gone_leave_here_too(cast: Cast, roomy: Bridge) -> None:
+    other = machine_named("alpha-second")
+    policy = made(roomy, cast.alice, virtual_machines=(NEW, other), auto_remove_gone=True)
+    roomy.simulator.control.remove_vm(other)
+    roomy.simulator.control.sync()
+    roomy.sync()
+    look(roomy)
+    with every_tenant("test"):
+        assert list(policy.members.values_list("virtual_machine_guid", flat=True)) == [NEW]
+        assert VirtualMachine.objects.get(guid=other).policy_label == ""
+    assert fresh(policy).drift == []
+    assert carried_out(roomy, asked_to_change(cast.alice, policy, priority=3)).state == "succeeded"
+    same_in_both(roomy)
+
+
+def test_a_policy_that_could_not_be_sent_is_let_go(cast: Cast, mirrored: Bridge) -> None:
+    operation = asked_to_create(cast.alice)
+    with every_tenant("test"):
+        Operation.objects.filter(pk=operation.pk).update(send_until=timezone.now())
+        settle.expire_unsent()
+    jobs.sweep_policies()
+    assert (operation_of(operation.pk).error_code, policy_of(operation).state) == ("policy_not_sent", "not_made")
+    assert carried_out(mirrored, asked_to_create(cast.alice)).state == "succeeded"
 
 
 # Repair

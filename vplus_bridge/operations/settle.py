@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
-from vplus_bridge.operations.moves import ACTIVE, State
+from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.operations.stitch import NOT_OURS
 from vplus_bridge.operations.transitions import again, ask_for_attention, fail, link, move, warn
 from vplus_bridge.operations.writes import WRITES, task_writes
@@ -76,7 +76,7 @@ def expire_unsent() -> int:
         # Looked at again under the lock: a mark may have been committed in between.
         sendable = operation.state in SENDABLE
         if sendable and not under_way.filter(step__operation=operation).exists():
-            fail(operation, "not_sent_in_time", now)
+            fail(operation, "policy_not_sent" if operation.kind == Kind.POLICY else "not_sent_in_time", now)
             operation.save()
             ended += 1
     return ended

@@ -86,6 +86,14 @@ ERRORS: Mapping[str, Trouble] = {
         "provider",
         _("Ask your provider, and name the reference. Then try the draft again."),
     ),
+    "policy_not_sent": Trouble(
+        _("Not saved"),
+        _(
+            "The backup system could not be reached, so nothing was sent. The policy runs as before; your draft is kept."
+        ),
+        "you",
+        _("Try the draft again when the backup system is back."),
+    ),
     "policy_no_answer": Trouble(
         _("Not saved"),
         _("The backup system did not answer, several times. The policy runs as before; your draft is kept."),

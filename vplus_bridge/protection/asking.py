@@ -61,6 +61,7 @@ def open_operation(
     apply: Mapping[str, Any],
     now: datetime,
     changes: Sequence[Mapping[str, str]] = (),
+    within: timedelta = SENT_WITHIN,
 ) -> Operation:
     """Write an operation on a policy down, with its steps; workers are woken when the transaction is committed."""
     operation = Operation.objects.create(
@@ -82,7 +83,7 @@ def open_operation(
         requested_by_name=author.name,
         requested_via=author.via,
         requested_at=now,
-        send_until=now + SENT_WITHIN,
+        send_until=now + within,
         reference=get_contextvars().get("reference", ""),
         last_news_at=now,
     )

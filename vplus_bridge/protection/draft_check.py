@@ -58,7 +58,8 @@ def check(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datet
     errors |= wrong
     if errors:
         raise Invalid(errors)
-    names = labels | {guid: row.name for guid, row in machines.items()}
+    before = visible.virtual_machines(actor).filter(guid__in=members).values_list("guid", "name")
+    names = labels | {guid: row.name for guid, row in machines.items()} | dict(before)
     return Checked(found, destination, leaving, known, names)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from tenants import audit
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy
 from vplus_bridge.mirror.policies import POLICIES, POLICY_DETAILS, SCHEDULES
 from vplus_bridge.mirror.read_state import state_of
@@ -17,9 +18,11 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.protection import compare
 from vplus_bridge.protection.compare import Difference
+from vplus_bridge.protection.drift_words import without_others
 from vplus_bridge.protection.held import carriers_of, wire_of
 from vplus_bridge.protection.mirrored import policy_record, schedule_records
 from vplus_bridge.protection.models import Carrier, Policy, PolicyState
+from vplus_bridge.protection.outcome import label_machines
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +40,8 @@ def note_drift(now: datetime) -> int:
     for policy in rows.order_by("pk").iterator(chunk_size=500):
         if str(policy.pk) in changing:
             continue
-        found = [asdict(one) for one in differences(policy)]
+        _follow_removals(policy)
+        found = without_others([asdict(one) for one in differences(policy)], _own_machines(policy))
         if found == policy.drift and (policy.differs_since is not None) == bool(found):
             continue
         # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
@@ -46,6 +50,43 @@ def note_drift(now: datetime) -> int:
         changed += same.update(drift=found, differs_since=since)
         log.info("a policy differs in vPlus" if found else "a policy differs no more", policy=str(policy.pk))
     return changed
+
+
+def _follow_removals(policy: Policy) -> None:
+    """Take machines out that vPlus took out by itself because they are gone, as the policy asks."""
+    row = _read_since_written(policy)
+    if not policy.auto_remove_gone or row is None or row.vm_guids is None:
+        return
+    missing = policy.members.exclude(virtual_machine_guid__in=row.vm_guids)
+    guids = list(missing.values_list("virtual_machine_guid", flat=True))
+    gone = [machine.guid for machine in VirtualMachine.objects.filter(guid__in=guids) if machine.gone]
+    if not gone:
+        return
+    missing.filter(virtual_machine_guid__in=gone).delete()
+    label_machines(gone, "")
+    audit.record(
+        None,
+        "policy.machines_gone",
+        tenant_id=policy.tenant_id,
+        object_kind="policy",
+        object_id=str(policy.pk),
+        object_name=policy.name,
+        detail={"virtual_machines": gone},
+        via="vPlus",
+    )
+
+
+def _read_since_written(policy: Policy) -> VplusPolicy | None:
+    """Return the mirror's row of a policy if its detail was read since we last wrote it."""
+    row = VplusPolicy.objects.filter(guid=policy.vplus_guid, gone_at=None).first()
+    read = row.detail_read_at if row else None
+    return row if read and policy.compared_at and read > policy.compared_at else None
+
+
+def _own_machines(policy: Policy) -> set[str]:
+    held = VplusPolicy.objects.filter(guid=policy.vplus_guid).values_list("vm_guids", flat=True).first()
+    rows = VirtualMachine.objects.filter(guid__in=held or [], tenant_id=policy.tenant_id)
+    return set(rows.values_list("guid", flat=True))
 
 
 def _read_since() -> datetime | None:

@@ -26,6 +26,8 @@ from vplus_bridge.protection.stored import plan_of, promise_of
 
 log = structlog.get_logger(__name__)
 AFTER_FAILURE = timedelta(minutes=10)
+BEGUN_WITHIN = timedelta(minutes=10)
+"""A plan is for its moment: one that could not be begun by then is made anew, and tells which runs were off until then."""
 A_MOMENT = timedelta(minutes=1)
 LATE = "rewrite_late"
 
@@ -84,7 +86,15 @@ def rewrite(policy_id: UUID, now: datetime) -> Operation | None:
         "whole": False,
     }
     planned = to_change(wish, held_of(policy), [], shaped.dropped)
-    operation = open_operation(the_portal(tenant), policy, planned, wish={"action": "rewrite"}, apply=apply, now=now)
+    operation = open_operation(
+        the_portal(tenant),
+        policy,
+        planned,
+        wish={"action": "rewrite"},
+        apply=apply,
+        now=now,
+        within=BEGUN_WITHIN,
+    )
     if off:
         log.warning("schedules are written anew too late", policy=str(policy.pk), runs_off=len(off))
         warn(operation, LATE)
@@ -127,7 +137,7 @@ def _off(row: Schedule, policy: Policy, now: datetime) -> list[Deviation]:
 
 def _failed_just_now(policy: Policy, now: datetime) -> bool:
     rows = Operation.objects.filter(kind=Kind.POLICY, subject=str(policy.pk), wish__action="rewrite", state="failed")
-    return rows.filter(finished_at__gt=now - AFTER_FAILURE).exists()
+    return rows.filter(finished_at__gt=now - AFTER_FAILURE).exclude(error_code="policy_not_sent").exists()
 
 
 def _said(moment: datetime | None) -> str | None:

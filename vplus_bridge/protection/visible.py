@@ -36,3 +36,12 @@ def active_operation(policy_id: UUID) -> Operation | None:
     """Return the operation that changes a policy just now, whether it is about it or takes machines from it."""
     rows = Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE)
     return rows.filter(plan__touches__contains=str(policy_id)).order_by("requested_at").first()
+
+
+def changes(actor: Actor, policy_id: UUID) -> QuerySet[Operation]:
+    """Return the operations on a policy that the actor sees, newest first: who changed what, and what came of it.
+
+    `plan["changes"]` is [{field, before, after}] in words; `wish["draft"]` is the draft, also of one that was not saved.
+    """
+    policy(actor, policy_id)
+    return Operation.objects.filter(kind=Kind.POLICY, subject=str(policy_id)).order_by("-requested_at", "pk")
