@@ -35,6 +35,7 @@ from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
 from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.drift_words import drift_said
+from vplus_simulator.faults import Fault
 
 
 @pytest.fixture
@@ -155,8 +156,6 @@ def test_a_machine_moves_from_a_to_b(cast: Cast, roomy: Bridge) -> None:
 
 
 def test_a_move_that_is_refused_leaves_both_as_they_were(cast: Cast, roomy: Bridge) -> None:
-    from vplus_simulator.faults import Fault
-
     other = machine_named("alpha-second")
     made(roomy, cast.alice, name="Silver", virtual_machines=(NEW, other))
     before = upstream(roomy)
@@ -318,8 +317,6 @@ def test_a_policy_that_could_not_be_sent_is_let_go(cast: Cast, mirrored: Bridge)
 
 
 def test_what_a_lost_answer_left_behind_is_removed(cast: Cast, roomy: Bridge) -> None:
-    from vplus_simulator.faults import Fault
-
     policy = made(roomy, cast.alice, schedules=(NIGHTLY,))
     roomy.simulator.control.arm(Fault(kind="status", method="DELETE", path="/schedules/{guid}", status=409, count=1))
     operation = carried_out(roomy, asked_to_delete(cast.alice, policy))
@@ -383,8 +380,6 @@ def test_a_late_rewrite_is_told_with_the_runs_that_were_off(cast: Cast, mirrored
 
 
 def test_a_rewrite_that_vplus_refuses_is_tried_again_and_not_at_once(cast: Cast, mirrored: Bridge) -> None:
-    from vplus_simulator.faults import Fault
-
     carried_out(mirrored, asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)), now=BEFORE_SUMMER))
     mirrored.simulator.control.arm(Fault(kind="status", method="PUT", path="/schedules/{guid}", status=400, count=1))
     late = datetime(2027, 3, 30, 12, 0, tzinfo=UTC)
@@ -424,3 +419,32 @@ def test_a_policy_of_the_provider_can_be_read_by_its_tenant_and_not_changed(cast
         assert VirtualMachine.objects.get(guid="vm-alpha-web").policy_label == "Platinum"
     call_command("attach_policy", "alpha", "policy-alpha", "--detach")
     assert fresh(policy).state == "deleted"
+
+
+# Late, and double
+
+
+def test_what_vplus_makes_long_after_it_was_given_up_is_found_and_removed(cast: Cast, roomy: Bridge) -> None:
+    roomy.simulator.control.arm(Fault(kind="late", method="POST", path="/schedules", count=4, seconds=600))
+    operation = carried_out(roomy, asked_to_create(cast.alice, draft(schedules=(NIGHTLY,))))
+    assert (operation.state, operation.error_code) == ("failed", "policy_no_answer")
+    assert upstream(roomy) == {}
+    roomy.simulator.control.step(700)
+    assert len(upstream(roomy)) == 1
+    look(roomy)
+    with every_tenant("test"):
+        repair = Operation.objects.get(wish__action="remove")
+    assert carried_out(roomy, repair).state == "succeeded"
+    assert upstream(roomy) == {}
+
+
+def test_a_rule_that_a_lost_answer_left_double_is_removed(cast: Cast, mirrored: Bridge) -> None:
+    """Names of rules are not unique, so a server that is slow may make two."""
+    control = mirrored.simulator.control
+    operation = asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)))
+    while not (rules := [rule for rule in control.objects("rules") if "-rule-" in rule.name]):
+        mirrored.send()
+    control.protection.add("rules", name=rules[0].name, policy=rules[0].policy, destinations=["bd-main"])
+    done = carried_out(mirrored, operation)
+    assert (done.state, done.error_code, done.warnings) == ("succeeded", "", [])
+    same_in_both(mirrored)
