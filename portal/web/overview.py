@@ -21,7 +21,7 @@ from portal.web.frame import counts_of
 from portal.web.tasks_shown import TaskRow, task_rows
 from portal.web.virtual_machines import age, coverage, no_machines_words, status_tiles
 from portal.web.wording import moments
-from portal.web.wording.badges import Badge, Word, operation_badge
+from portal.web.wording.badges import Badge, Word, operation_badge, run_badge
 from tenants.rights import Actor
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.models import ReadState, VirtualMachine
@@ -30,6 +30,7 @@ from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, State
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import strip
 from vplus_bridge.protection.verdict import RANK
 
 MOST_TO_DO = 3
@@ -208,7 +209,27 @@ def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[
         Failed(row.vm_name, row.what, row.url, operation.finished_at or row.started_at, row.badge, row.reason)
         for operation, row in zip(failed, shown.operation_rows(actor, failed, now), strict=True)
     ]
-    return sorted([*found, *(_failed_backup(row, slug) for row in machines)], key=lambda one: one.at, reverse=True)
+    found += [_failed_backup(row, slug) for row in machines]
+    return sorted([*found, *_missed(actor, now)], key=lambda one: one.at, reverse=True)
+
+
+def _missed(actor: Actor, now: datetime) -> list[Failed]:
+    """Return runs of schedules that did not happen, each with where the evidence is."""
+    runs = list(strip.missed_runs(actor, now - LOOKED_BACK)[: MOST_SHOWN + 1])
+    machines = visible.virtual_machines(actor).filter(guid__in={run.virtual_machine_guid for run in runs})
+    names = dict(machines.values_list("guid", "name"))
+    zone = timezone.get_current_timezone()
+    return [
+        Failed(
+            names.get(run.virtual_machine_guid, run.virtual_machine_guid),
+            _("Backup planned %(when)s") % {"when": moments.exact_words(run.due_at, now, zone)},
+            shown.machine_url("vm_protection", actor.tenant_slug, run.virtual_machine_guid),
+            run.settled_at or run.due_at,
+            run_badge(run.outcome),
+            "",
+        )
+        for run in runs
+    ]
 
 
 def _failed_backup(machine: VirtualMachine, slug: str) -> Failed:

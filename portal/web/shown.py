@@ -196,7 +196,7 @@ def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operati
         policy_name=policy_words(machine),
         gone=machine.gone,
         badge=machine_badge(machine),
-        reason=machine_reason(machine, now),
+        reason=machine_reason(machine, now, brief=True),
         operation=live(active[0], slug, now) if active else None,
         last_backup_at=machine.last_backup_at,
         last_backup_size=machine.last_backup_size,
@@ -220,10 +220,11 @@ def restore_url(slug: str, guid: str, point: str = "") -> str:
     return f"{url}?{urlencode({'point': point})}" if point else url
 
 
-def machine_reason(machine: VirtualMachine, now: datetime) -> Word:
+def machine_reason(machine: VirtualMachine, now: datetime, *, brief: bool = False) -> Word:
     """Return the sentence beside a machine's badge: why, or since when it is gone and what is left of it."""
     if not machine.gone:
-        return because(machine, now).sentence
+        why = because(machine, now)
+        return why.brief if brief else why.sentence
     count = machine.restore_point_count
     kept = ngettext("%(n)d restore point kept.", "%(n)d restore points kept.", count) % {"n": count}
     if count == 0:

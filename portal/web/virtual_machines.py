@@ -255,7 +255,7 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
             "gone": machine.gone,
             "policy_name": shown.policy_words(machine),
             "badge": row.badge,
-            "reason": row.reason,
+            "reason": shown.machine_reason(machine, now),
             "evidence_url": shown.machine_url("vm_protection", slug, guid),
         },
         "crumbs": [{"word": _("Virtual machines"), "url": reverse("tenant:vm_list", kwargs={"tenant_slug": slug})}],

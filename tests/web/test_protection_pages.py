@@ -49,10 +49,10 @@ PROMISED = {"policy_guid": "p-1", "policy_label": "Gold daily", "promise_seconds
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [
-        (("protected", "within_promise"), (0.5, ["Protected", "within the promise of 31 hours"])),
-        (("at_risk", "older_than_promise"), (2.1, ["At risk", "2 days old", "The promise is 31 hours"])),
-        (("not_protected", "promise_lost"), (19.1, ["Not protected", "19 days old", "The promise is 31 hours"])),
-        (("at_risk", "no_policy"), (3.1, ["At risk", "No policy keeps its backups recent", "3 days old"])),
+        (("protected", "within_promise"), (0.5, ["Protected", "Within the promise of 31 hours"])),
+        (("at_risk", "older_than_promise"), (2.1, ["At risk", "Last point 2 days old"])),
+        (("not_protected", "promise_lost"), (19.1, ["Not protected", "Last point 19 days old"])),
+        (("at_risk", "no_policy"), (3.1, ["At risk", "No policy; last point 3 days old"])),
         (("unknown", "time_not_given"), (None, ["Not known", "does not tell how old"])),
         (("unknown", "evidence_ended"), (2.1, ["Not known", "no contact with the backup system"])),
     ],
@@ -128,6 +128,7 @@ def test_the_tab_shows_promise_schedules_and_runs(cast: Cast, rows: Rows, oscar:
     run(cast.alpha, "stored", 40)
     text = oscar.get(TAB).main.text
     for words in (
+        "The newest restore point is 2 days old. The promise is 31 hours.",
         "31 hours old",
         "Full backup every day at 02:00, UTC.",
         "Starts within 6 hours.",
@@ -156,3 +157,14 @@ def test_a_promise_of_another_tenant_is_not_shown(cast: Cast, rows: Rows, oscar:
     text = oscar.get(TAB).main.text
     assert "02:00" not in text
     assert "Did not happen" not in text
+
+
+def test_the_overview_names_runs_that_did_not_happen(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01", **PROMISED)
+    run(cast.alpha, "missed", 0.5, settled_at=ago(days=0.1))
+    run(cast.alpha, "missed", 1.6, settled_at=ago(days=1.3))
+    run(cast.alpha, "excused", 0.4, settled_at=ago(days=0.1))
+    text = oscar.get("/t/alpha/").main.text
+    assert text.count("Did not happen") == 1
+    assert "Backup planned" in text
+    assert oscar.get("/t/alpha/").has_link("web-01")

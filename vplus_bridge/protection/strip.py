@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from django.db.models import Case, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Max, QuerySet, Value, When
 from django.db.models.functions import Coalesce, TruncDate
 
 from tenants.rights import Actor
@@ -16,11 +16,14 @@ from vplus_bridge.mirror.models import Backup
 from vplus_bridge.ownership import visible
 from vplus_bridge.protection.evidence import STORED
 from vplus_bridge.protection.expected import timetables_of
-from vplus_bridge.protection.ledger_models import TROUBLE, ExpectedRun, PolicyPromise, RunOutcome
+from vplus_bridge.protection.ledger_models import ExpectedRun, PolicyPromise, RunOutcome
 from vplus_bridge.protection.timetable import Timetable
+from vplus_bridge.protection.wall_time import LONGEST_WINDOW
 
 DAYS = 7
 SHOWN = timedelta(days=30)
+DECIDED_WITHIN = timedelta(days=2)
+"""After its window a run is settled within this, unless nobody could look for longer; then it is no news."""
 DONE, FAILED, MISSED, NONE = "done", "failed", "missed", "none"
 NEWEST_RUNS = Keyset("due", (Key("due_at", descending=True), Key("pk", descending=True)))
 # A day's worst run decides; where no run was expected, one good backup makes the day good.
@@ -86,16 +89,16 @@ def runs_of(actor: Actor, vm_guid: str) -> QuerySet[ExpectedRun]:
     return ExpectedRun.objects.filter(virtual_machine_guid=machine.guid).order_by("-due_at", "-pk")
 
 
-def trouble_runs(actor: Actor, since: datetime) -> QuerySet[ExpectedRun]:
-    """Return runs that failed or did not happen since this instant, of machines that the actor sees, newest first."""
-    rows = ExpectedRun.objects.filter(outcome__in=TROUBLE, due_at__gte=since)
-    rows = rows if actor.sees_all else rows.filter(virtual_machine_guid__in=list(actor.grants))
-    return rows.order_by("-due_at", "-pk")
-
-
 def missed_runs(actor: Actor, since: datetime) -> QuerySet[ExpectedRun]:
-    """Return runs that did not happen since this instant, of machines that the actor sees, newest first."""
-    return trouble_runs(actor, since).filter(Q(outcome=RunOutcome.MISSED))
+    """Return runs of which it was found since this instant that they did not happen, the newest finding first.
+
+    Of machines that the actor sees; an index by when they were due is what finds them.
+    """
+    rows = ExpectedRun.objects.filter(
+        outcome=RunOutcome.MISSED, due_at__gte=since - LONGEST_WINDOW - DECIDED_WITHIN, settled_at__gte=since
+    )
+    rows = rows if actor.sees_all else rows.filter(virtual_machine_guid__in=list(actor.grants))
+    return rows.order_by("-settled_at", "-pk")
 
 
 def schedules_of(policy_guid: str) -> list[Timetable]:

@@ -23,11 +23,13 @@ HOURS_UNTIL = 48 * HOUR
 class Because:
     """A reason as a sentence, and the next step as one; empty where there is nothing to do.
 
-    A sentence may hold ``%(age)s``, of the newest restore point, and ``%(promise)s``: use ``because`` to have them filled.
+    ``brief`` is the sentence for where room is short, where there is a shorter one. Both may hold ``%(age)s``, of the newest
+    restore point, and ``%(promise)s``: use ``because`` to have them filled.
     """
 
     sentence: Word
     next_step: Word = ""
+    brief: Word = ""
 
 
 REASONS: Mapping[str, Because] = {
@@ -44,21 +46,29 @@ REASONS: Mapping[str, Because] = {
         _("There were backups, but none of them can be restored: all failed or were removed."),
         _("Back up now if the virtual machine exists."),
     ),
-    Reason.WITHIN_PROMISE: Because(_("The newest restore point is within the promise of %(promise)s.")),
+    Reason.WITHIN_PROMISE: Because(
+        _("The newest restore point is within the promise of %(promise)s."),
+        brief=_("Within the promise of %(promise)s"),
+    ),
     Reason.OLDER_THAN_PROMISE: Because(
-        _("The newest restore point is %(age)s old. The promise is %(promise)s."), _("See how the last runs ended.")
+        _("The newest restore point is %(age)s old. The promise is %(promise)s."),
+        _("See how the last runs ended."),
+        _("Last point %(age)s old"),
     ),
     Reason.PROMISE_LOST: Because(
         _("The newest restore point is %(age)s old. The promise is %(promise)s."),
         _("Back up now, and see how the last runs ended."),
+        _("Last point %(age)s old"),
     ),
     Reason.NO_POLICY: Because(
         _("No policy keeps its backups recent. The newest restore point is %(age)s old."),
         _("Add it to a policy, or ask your provider for one."),
+        _("No policy; last point %(age)s old"),
     ),
     Reason.NO_SCHEDULE: Because(
         _("No schedule of its policy runs. The newest restore point is %(age)s old."),
         _("Give its policy a schedule, or ask your provider."),
+        _("No schedule runs; last point %(age)s old"),
     ),
     Reason.PROMISE_NOT_KNOWN: Because(
         _("The schedules of its policy are not known here, so its backups cannot be held against them."),
@@ -133,7 +143,8 @@ def because(machine: VirtualMachine, now: datetime) -> Because:
         "age": _now("not known how") if newest is None else length_words((now - newest).total_seconds()),
         "promise": _now("its schedules") if machine.promise_seconds is None else length_words(machine.promise_seconds),
     }
-    return Because(str(words.sentence) % figures, str(words.next_step))
+    sentence = str(words.sentence) % figures
+    return Because(sentence, str(words.next_step), str(words.brief) % figures or sentence)
 
 
 def run_words(outcome: str, why: str) -> Because:
