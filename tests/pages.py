@@ -135,7 +135,8 @@ class Page(Element):
             if not name:
                 continue
             if field.tag == "input" and (kind not in ("radio", "checkbox", "submit") or "checked" in field.attributes):
-                sent.setdefault(name, []).append(field.attributes.get("value", ""))
+                unsaid = "on" if kind in ("radio", "checkbox") else ""
+                sent.setdefault(name, []).append(field.attributes.get("value", unsaid))
             if field.tag == "select":
                 options = field.all("option")
                 chosen = [one for one in options if "selected" in one.attributes] or options[:1]

@@ -71,6 +71,12 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
             counter_words=_("%(n)d not protected") % {"n": unprotected},
         ),
         MenuEntry(
+            _("Policies"),
+            "calendar-time",
+            reverse("tenant:policy_list", kwargs=slug),
+            current=here.startswith("tenant:policy"),
+        ),
+        MenuEntry(
             _("Activity"),
             "activity",
             reverse("tenant:activity", kwargs=slug),

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web import restored, shown
+from portal.web import policy_shown, restored, shown
 from portal.web.tasks_shown import task_word
 from portal.web.virtual_machines import age
 from portal.web.wording import moments, operation_words
@@ -77,7 +77,7 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
             "ended": not row.active,
             "outcome": _outcome(row),
             "tone": _tone(row),
-            "way": _way(actor, row, machine_url),
+            "way": _way(actor, row, machine_url) if machine_url else _way_to_policy(actor, row),
             "cancel_words": _cancel_words(row, now),
             "cancel_url": shown.cancel_url(row, tenant_slug) if can_cancel else "",
             "original": "",
@@ -227,6 +227,10 @@ def _way(actor: Actor, row: Operation, machine_url: str) -> dict[str, str] | Non
         "word": _("Open %(name)s") % {"name": row.virtual_machine_name},
         "icon_name": "server-2",
     }
+
+
+def _way_to_policy(actor: Actor, row: Operation) -> dict[str, str] | None:
+    return None if row.active else policy_shown.way_on(actor, row)
 
 
 STAGES: Mapping[str, Sequence[tuple[str, Promise, Promise]]] = {

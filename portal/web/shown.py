@@ -113,7 +113,7 @@ def operation_rows(actor: Actor, rows: Sequence[Operation], now: datetime) -> li
             vm_url=machine_url("vm_detail", slug, row.virtual_machine_guid),
             started_at=row.requested_at,
             badge=badge_of_operation(row),
-            reason=_cause_in_short(row),
+            reason=cause_in_short(row),
             live=live(row, slug, now) if row.active else None,
             by=row.requested_by_name,
             cancel_url=cancel_url(row, slug) if cancel.possible(actor, row, server_can=server_can) else "",
@@ -122,7 +122,7 @@ def operation_rows(actor: Actor, rows: Sequence[Operation], now: datetime) -> li
     ]
 
 
-def _cause_in_short(operation: Operation) -> Word:
+def cause_in_short(operation: Operation) -> Word:
     """Return what a row says under the badge: the title of the trouble, or its cause where the badge says the title."""
     if not operation.error_code:
         return ""
@@ -154,7 +154,9 @@ class MachineRow:
 
 
 def machine_url(name: str, slug: str, guid: str) -> str:
-    """Return the address of one of a machine's pages."""
+    """Return the address of one of a machine's pages; empty for what is about no machine."""
+    if not guid:
+        return ""
     return reverse(f"tenant:{name}", kwargs={"tenant_slug": slug, "guid": guid})
 
 

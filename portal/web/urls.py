@@ -3,7 +3,18 @@
 from django.urls import path
 
 from portal.live.stream import live
-from portal.web import activity, backup, history, operation, overview, promised, restore, virtual_machines
+from portal.web import (
+    activity,
+    backup,
+    history,
+    operation,
+    overview,
+    policies,
+    policy_editor,
+    promised,
+    restore,
+    virtual_machines,
+)
 
 app_name = "tenant"
 
@@ -17,6 +28,12 @@ urlpatterns = [
     path("virtual-machines/<str:guid>/activity/", history.vm_activity, name="vm_activity"),
     path("virtual-machines/<str:guid>/protection/", promised.vm_protection, name="vm_protection"),
     path("back-up/", backup.backup_new, name="backup_new"),
+    path("policies/", policies.policy_list, name="policy_list"),
+    path("policies/new/", policy_editor.policy_new, name="policy_new"),
+    path("policies/<uuid:policy_id>/", policies.policy_detail, name="policy_detail"),
+    path("policies/<uuid:policy_id>/change/", policy_editor.policy_edit, name="policy_edit"),
+    path("policies/<uuid:policy_id>/drift/", policies.policy_drift, name="policy_drift"),
+    path("policies/<uuid:policy_id>/delete/", policies.policy_delete, name="policy_delete"),
     path("activity/", activity.activity, name="activity"),
     path("activity/tasks/", activity.tasks, name="tasks"),
     path("live/", live, name="live"),

@@ -42,10 +42,12 @@ def answers(
 
 SLUG = {"tenant_slug": "alpha"}
 VM = {**SLUG, "guid": "vm-{alpha}"}
+POLICY = {**SLUG, "policy_id": "{policy}"}
 
 # A tenant's pages: people of other tenants and of the provider learn no more than that there is nothing.
 _page = answers(404, nobody=302, members=200)
 _read_only = answers(404, nobody=302, members=405)
+_admins = answers(404, nobody=302, members=403, admin=200)
 TENANT_PAGES = {
     "tenant:overview": Asked(_page, _read_only, SLUG),
     "tenant:vm_list": Asked(_page, _read_only, SLUG),
@@ -67,6 +69,14 @@ TENANT_PAGES = {
         VM,
         body={"point": "b-{alpha}", "restored_name": "copy"},
     ),
+    "tenant:policy_list": Asked(_page, _read_only, SLUG),
+    "tenant:policy_detail": Asked(_page, _read_only, POLICY),
+    "tenant:policy_new": Asked(_admins, answers(404, nobody=302, members=403, admin=400), SLUG),
+    "tenant:policy_edit": Asked(_admins, answers(404, nobody=302, members=403, admin=409), POLICY),
+    "tenant:policy_drift": Asked(
+        answers(404, nobody=302, members=405), answers(404, nobody=302, members=403, admin=302), POLICY
+    ),
+    "tenant:policy_delete": Asked(_admins, answers(404, nobody=302, members=403, admin=302), POLICY),
     "tenant:activity": Asked(_page, _read_only, SLUG),
     "tenant:tasks": Asked(_page, _read_only, SLUG),
     "tenant:live": Asked(_page, _read_only, SLUG),

@@ -22,6 +22,7 @@ from tenants.models import Membership, Person, Token
 from tenants.scope import TenantManager, TenantOwned, every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Cast, Member
+from tests.policies import kept
 from tests.tenancy.matrix import API, MEMBERS, OPEN_PAGES, PAGES, ROLES, TENANT_PAGES, Asked, named_addresses
 from tests.tenancy.tables import PROVIDER_ONLY, guarded_models, table
 
@@ -30,7 +31,7 @@ MARKS = {"alpha": "zalphaz", "beta": "zbetaz", "nobody": "znobodyz"}
 OBJECTS = [
     name
     for name, asked in {**TENANT_PAGES, **API}.items()
-    if any(word in str(asked.kwargs) for word in ("{alpha}", "{operation}", "{token}"))
+    if any(word in str(asked.kwargs) for word in ("{alpha}", "{operation}", "{token}", "{policy}"))
 ]
 
 
@@ -45,6 +46,8 @@ class World:
     token: str
     """The id of a token of Alpha's admin."""
     their_token: str
+    policy: str
+    their_policy: str
 
     def filled(self, values: Any) -> Any:
         """Put marks and ids where a table names them."""
@@ -52,7 +55,7 @@ class World:
             return {name: self.filled(value) for name, value in values.items()}
         if isinstance(values, list):
             return [self.filled(value) for value in values]
-        return values.format(operation=self.operation, token=self.token, **MARKS)
+        return values.format(operation=self.operation, token=self.token, policy=self.policy, **MARKS)
 
     def member(self, role: str) -> Member:
         people = self.cast
@@ -77,8 +80,8 @@ class World:
 
     def hidden_from(self, role: str) -> list[str]:
         """Return what this role must not find anywhere."""
-        theirs = [MARKS["beta"], MARKS["nobody"], "mallory@", self.theirs, self.their_token]
-        mine = [MARKS["alpha"], "alice@", "oscar@", "vera@", self.operation, self.token]
+        theirs = [MARKS["beta"], MARKS["nobody"], "mallory@", self.theirs, self.their_token, self.their_policy]
+        mine = [MARKS["alpha"], "alice@", "oscar@", "vera@", self.operation, self.token, self.policy]
         return {
             **dict.fromkeys(MEMBERS, theirs),
             "other": [*mine, MARKS["nobody"]],
@@ -103,7 +106,11 @@ def world(cast: Cast, rows: Rows) -> World:
             )  # fmt: skip
     rows.reading("inventory", timezone.now())
     tokens = [token_of(member, mark) for member, mark in ((cast.alice, MARKS["alpha"]), (cast.mallory, MARKS["beta"]))]
-    return World(cast, str(made["alpha"].pk), str(made["beta"].pk), *tokens)
+    policies = [
+        str(kept(tenant, f"Gold {mark}", f"vm-{mark}", destination_guid=f"bd-{mark}").pk)
+        for tenant, mark in ((cast.alpha, MARKS["alpha"]), (cast.beta, MARKS["beta"]))
+    ]
+    return World(cast, str(made["alpha"].pk), str(made["beta"].pk), *tokens, *policies)
 
 
 def token_of(member: Member, mark: str) -> str:
@@ -211,9 +218,19 @@ def plain(response: Any, *asked: str) -> str:
 def test_what_is_not_ones_own_is_not_there_and_nobody_learns_why(locks: str, world: World) -> None:
     """Beta's, nobody's and what never was are answered by the same words."""
     others = [
-        {"guid": f"vm-{MARKS['beta']}", "operation_id": world.theirs, "token_id": world.their_token},
-        {"guid": f"vm-{MARKS['nobody']}", "operation_id": str(uuid4()), "token_id": str(uuid4())},
-        {"guid": "vm-never", "operation_id": str(uuid4()), "token_id": str(uuid4())},
+        {
+            "guid": f"vm-{MARKS['beta']}",
+            "operation_id": world.theirs,
+            "token_id": world.their_token,
+            "policy_id": world.their_policy,
+        },
+        {
+            "guid": f"vm-{MARKS['nobody']}",
+            "operation_id": str(uuid4()),
+            "token_id": str(uuid4()),
+            "policy_id": str(uuid4()),
+        },
+        {"guid": "vm-never", "operation_id": str(uuid4()), "token_id": str(uuid4()), "policy_id": str(uuid4())},
     ]
     for role in MEMBERS:
         browser, script = world.browser(role), world.script(role)

@@ -1,0 +1,34 @@
+"""Policies as rows, as an operation that was carried out would have left them; for tests of pages and API."""
+
+from datetime import time
+from typing import Any
+
+from django.utils import timezone
+
+from tenants.scope import every_tenant
+
+EVERY_DAY = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"]
+NIGHTLY: dict[str, Any] = {
+    "backup_type": "INCREMENTAL",
+    "execution_type": "TIME",
+    "zone": "Europe/Warsaw",
+    "time_of_day": time(2, 0),
+    "days_of_week": EVERY_DAY,
+}
+
+
+def kept(
+    tenant: Any, name: str, *machines: str, schedules: tuple[dict[str, Any], ...] = (NIGHTLY,), **facts: Any
+) -> Any:
+    """Return a policy that vPlus holds, with these members and schedules."""
+    from vplus_bridge.models import Policy, PolicyMember, Schedule
+
+    known = {"state": "kept", "destination_guid": "bd-main", "vplus_guid": f"p-{name}-{tenant.slug}", "wire_name": name}
+    known |= {"compared_at": timezone.now(), "rule_guid": f"r-{name}"}
+    with every_tenant("test"):
+        policy = Policy.objects.create(tenant=tenant, name=name, **{**known, **facts})
+        for guid in machines:
+            PolicyMember.objects.create(tenant=tenant, policy=policy, virtual_machine_guid=guid)
+        for position, schedule in enumerate(schedules, 1):
+            Schedule.objects.create(tenant=tenant, policy=policy, position=position, **schedule)
+    return policy
