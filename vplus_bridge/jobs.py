@@ -180,8 +180,13 @@ def _restore_jobs(vplus: VplusClient, vm_guids: Iterable[str]) -> dict[str, list
 
 @shared_task(name="vplus_bridge.read_infrastructure")
 def read_infrastructure() -> None:
-    """Read the small listings if they are due."""
+    """Read the small listings if they are due; policies at once where one of ours was written since."""
     if not due(infrastructure.PROJECTS, settings.VPLUS_INFRASTRUCTURE_SECONDS, timezone.now()):
+        if due(policies.POLICIES, SLOW_BEAT, timezone.now(), rest=4):
+            with every_tenant("jobs: were policies written"):
+                written = drift.written_since_read()
+            if written:
+                policies_once(client())
         return
     with sole_writer("infrastructure") as granted:
         if not granted:
@@ -198,6 +203,22 @@ def read_infrastructure() -> None:
             promises.refresh(database_now())
             policy_names.name_policies()
             # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
+            told_machines.tell(verdict.judge())
+
+
+def policies_once(vplus: VplusClient) -> None:
+    """Read policies and schedules now, so that what was just written is promised, and judged, soon."""
+    with sole_writer("infrastructure") as granted:
+        if not granted:
+            return
+        try:
+            policies.read_policies(vplus)
+        except VplusError:
+            return  # written down by the reading itself
+        after_policies()
+        with every_tenant("jobs: after policies"):
+            promises.refresh(database_now())
+            policy_names.name_policies()
             told_machines.tell(verdict.judge())
 
 

@@ -29,11 +29,11 @@ from tests.bridge.policy_scenes import (
 from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
-from vplus_bridge.models import Carrier, Operation, Policy, Schedule, VirtualMachine
+from vplus_bridge.models import Carrier, Operation, Policy, ReadState, Schedule, VirtualMachine
 from vplus_bridge.operations import settle
 from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
-from vplus_bridge.protection.drift import shared_carriers
+from vplus_bridge.protection.drift import shared_carriers, written_since_read
 from vplus_bridge.protection.drift_words import drift_said
 from vplus_simulator.faults import Fault
 
@@ -174,6 +174,19 @@ def test_a_machine_in_a_policy_that_is_not_the_tenants_stays_there(cast: Cast, r
     assert caught.value.errors == {
         "virtual_machines": ["web-01 is in a policy that your provider keeps. Ask your provider to take it out."]
     }
+
+
+def test_what_was_written_is_read_soon_and_promised(cast: Cast, roomy: Bridge, settings: Any) -> None:
+    settings.VPLUS_INFRASTRUCTURE_SECONDS = 3600
+    monday = made(roomy, cast.alice)
+    with every_tenant("test"):
+        ReadState.objects.filter(name=mirror.POLICIES).update(duration_seconds=0)
+        ReadState.objects.update(started_at=timezone.now() - timedelta(seconds=60))
+    jobs.read_infrastructure()
+    with every_tenant("test"):
+        machine = VirtualMachine.objects.get(guid=NEW)
+        assert (machine.policy_guid, machine.policy_label) == (fresh(monday).vplus_guid, "Gold")
+        assert not written_since_read()
 
 
 # What others do in vPlus

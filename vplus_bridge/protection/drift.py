@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from django.db.models import Q
 
 from tenants import audit
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy
@@ -87,6 +88,15 @@ def _own_machines(policy: Policy) -> set[str]:
     held = VplusPolicy.objects.filter(guid=policy.vplus_guid).values_list("vm_guids", flat=True).first()
     rows = VirtualMachine.objects.filter(guid__in=held or [], tenant_id=policy.tenant_id)
     return set(rows.values_list("guid", flat=True))
+
+
+def written_since_read() -> bool:
+    """Tell whether a policy of ours was written or deleted since policies were last read from vPlus."""
+    read = _read_since()
+    if read is None:
+        return False
+    written = Q(compared_at__gt=read) | Q(state=PolicyState.DELETED, changed_at__gt=read)
+    return Policy.objects.filter(written, attached=False).exists()
 
 
 def _read_since() -> datetime | None:
