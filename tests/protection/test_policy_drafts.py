@@ -1,11 +1,14 @@
 """What can be wrong with a draft: each said by its field, with what works, and nothing begun."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import time
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from tenants.refusals import Invalid, NotAllowed, NotVisible, WrongState
@@ -249,3 +252,26 @@ def test_a_draft_is_kept_as_it_was_given() -> None:
     full: Callable[..., PolicyDraft] = draft
     wanted = full(moves=(WEB,), paused=True, schedules=(NIGHTLY, HOURLY))
     assert as_json(of_json(as_json(wanted))) == as_json(wanted)
+
+
+def test_of_two_who_press_at_the_same_moment_one_gets_through(world: Cast) -> None:
+    policy = kept_policy(world, "Silver", WEB)
+    together = threading.Barrier(2)
+
+    def press(priority: int) -> str:
+        try:
+            actor = world.alice.actor
+            together.wait(30)
+            with in_tenant(actor.tenant_id):
+                wanted = replace(DRAFT, name="Silver", virtual_machines=(WEB,), priority=priority)
+                request_policy_change(actor, policy.pk, wanted, version=1, now=timezone.now())
+        except WrongState as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+        return "through"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(press, (10, 20))) == ["operation_active", "through"]
+    with every_tenant("test"):
+        assert Operation.objects.count() == 1
