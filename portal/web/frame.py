@@ -16,7 +16,7 @@ from portal.web.wording import moments
 from tenants import entrance
 from tenants.models.membership import Role
 from tenants.models.person import ProviderRole
-from tenants.rights import Actor, ProviderActor
+from tenants.rights import Actor, ProviderActor, Right
 from vplus_bridge.mirror.listing import status_counts
 from vplus_bridge.mirror.models import ReadState
 from vplus_bridge.mirror.read_state import CONTACT, state_of
@@ -98,6 +98,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
         person=_person(actor),
         place=Place(actor.tenant_name, home, Role(actor.role).label, current=True),
         menu=menu,
+        manage=_manage(actor, here),
         places=places,
         chooser_url=reverse("chooser") if len(places) > PLACES_SHOWN else "",
         live_url=reverse("tenant:live", kwargs=slug),
@@ -106,6 +107,17 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
         theme=_theme(actor.person.theme),
         theme_url=reverse("theme"),
     )
+
+
+def _manage(actor: Actor, here: str) -> list[MenuEntry]:
+    slug = {"tenant_slug": actor.tenant_slug}
+    own = MenuEntry(
+        _("API tokens"),
+        "key",
+        reverse("tenant:token_list", kwargs=slug),
+        current=here.startswith("tenant:token"),
+    )
+    return [own] if actor.may(Right.TOKENS) else []
 
 
 def _console_frame(request: HttpRequest, provider: ProviderActor) -> Frame:

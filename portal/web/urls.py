@@ -13,6 +13,7 @@ from portal.web import (
     policy_editor,
     promised,
     restore,
+    tokens,
     virtual_machines,
 )
 
@@ -36,6 +37,9 @@ urlpatterns = [
     path("policies/<uuid:policy_id>/delete/", policies.policy_delete, name="policy_delete"),
     path("activity/", activity.activity, name="activity"),
     path("activity/tasks/", activity.tasks, name="tasks"),
+    path("tokens/", tokens.token_list, name="token_list"),
+    path("tokens/new/", tokens.token_new, name="token_new"),
+    path("tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token_revoke"),
     path("live/", live, name="live"),
     path("activity/tasks/<str:guid>/cancel/", operation.task_cancel, name="task_cancel"),
     path("operations/<uuid:operation_id>/", operation.operation, name="operation"),

@@ -12,6 +12,8 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page
 
+from tenants.models import Token
+from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Bridge, Cast, Member
 from tests.processes import Processes, collect_static_files
@@ -90,6 +92,7 @@ class House:
     done: str
     restored: str
     target: str
+    revoke: str
 
 
 @pytest.fixture
@@ -165,7 +168,19 @@ def house(cast: Cast) -> House:
     made["restored"] = f"/t/alpha/operations/{row.pk}/"
     for number in range(3):
         rows.machine(f"vm-lab-{number}", None, name=f"lab-{number}", project_name="Laboratory", cluster_name="nova")
-    return House(**made)
+    return House(**made, revoke=f"/t/alpha/tokens/{tokens_of(cast.oscar)}/revoke/")
+
+
+def tokens_of(member: Member) -> str:
+    """Make tokens of which one has ended and one is narrowed; return the id of that one."""
+    for _ in range(3):
+        member.token("read", "backup")
+    with every_tenant("test"):
+        ended, never, narrowed = Token.objects.filter(owner_name=member.email).order_by("created_at")
+        Token.objects.filter(pk=ended.pk).update(revoked_at=timezone.now())
+        Token.objects.filter(pk=never.pk).update(scopes=[], name="a-very-long-name-" * 5)
+        Token.objects.filter(pk=narrowed.pk).update(expires_at=timezone.now() + timedelta(days=30))
+    return str(narrowed.pk)
 
 
 @pytest.fixture

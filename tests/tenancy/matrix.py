@@ -80,6 +80,18 @@ TENANT_PAGES = {
     "tenant:activity": Asked(_page, _read_only, SLUG),
     "tenant:tasks": Asked(_page, _read_only, SLUG),
     "tenant:live": Asked(_page, _read_only, SLUG),
+    "tenant:token_list": Asked(_page, _read_only, SLUG),
+    "tenant:token_new": Asked(
+        _page,
+        answers(404, nobody=302, members=201),
+        SLUG,
+        body={"name": "script", "scopes": "read", "days": "30"},
+    ),
+    "tenant:token_revoke": Asked(
+        answers(404, nobody=302, admin=200),
+        answers(404, nobody=302, admin=302),
+        {**SLUG, "token_id": "{token}"},
+    ),
     "tenant:operation": Asked(_page, _read_only, {**SLUG, "operation_id": "{operation}"}),
     "tenant:operation_cancel": Asked(
         answers(404, nobody=302, members=302, viewer=403),  # it has ended, so it is shown
