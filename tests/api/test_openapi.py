@@ -57,7 +57,11 @@ def full(cast: Cast, rows: Rows) -> Any:
 
 def test_answers_are_what_the_document_says(full: Any, alice: Script, paula: Script) -> None:
     paths = document()["paths"]
-    token = alice.post("tokens/", {"name": "one"}).data["id"]
+    made = alice.post("tokens/", {"name": "one"})
+    _fits(
+        made.data, paths["/api/v1/tokens/"]["post"]["responses"]["201"]["content"]["application/json"]["schema"], "new"
+    )
+    token = made.data["id"]
     for address, item in paths.items():
         if "get" not in item:
             continue
