@@ -11,7 +11,7 @@ import django
 
 import bench
 
-NOT_FIGURES = {"__main__", "ground"}
+NOT_FIGURES = {"__main__", "ground", "simulator", "bare_page"}
 
 
 def main() -> int:
