@@ -205,6 +205,11 @@ class Task(MirrorRow):
         indexes = (
             models.Index(fields=["virtual_machine_guid", "-first_seen_at"], name="task_of_vm"),
             models.Index(fields=["tenant", "-first_seen_at", "guid"], name="task_newest"),
+            models.Index(
+                fields=["destination_vm_guid"],
+                name="task_of_destination",
+                condition=~models.Q(destination_vm_guid=""),
+            ),
             models.Index(fields=["guid"], name="task_live", condition=models.Q(live=True)),
         )
 
