@@ -39,6 +39,7 @@ from vplus_bridge.protection import (
     ledger,
     notices,
     orphans,
+    own_members,
     policy_names,
     promises,
     resume,
@@ -265,6 +266,8 @@ def ledger_once(now: datetime) -> None:
     back = False
     with _alone(what="outages"), every_tenant("jobs: times without contact"):
         back = ledger.note_outages(now)
+    with _alone(what="our own policies"), every_tenant("jobs: what our own policies changed"):
+        _follow_own_policies(now)
     with _alone(what="runs that are due"), every_tenant("jobs: runs that are due"):
         expected.write_what_is_due(now)
     changed: set[str] = set()
@@ -273,6 +276,18 @@ def ledger_once(now: datetime) -> None:
     with _alone(what="verdicts that turn"), every_tenant("jobs: verdicts that turn"):
         changed |= {*verdict.turn_due(now), *(verdict.judge_waiting(now) if back else ())}
         told_machines.tell(changed)
+
+
+def _follow_own_policies(now: datetime) -> None:
+    """Let promises and verdicts follow what was just written to vPlus, without waiting for it to be read again."""
+    lately = own_members.changed_lately(now)
+    if not lately:
+        return
+    moved = own_members.tell_members(now)
+    promises.refresh(now)
+    machines = {*moved, *own_members.machines_of(lately)}
+    policy_names.name_policies(machines)
+    told_machines.tell({*moved, *verdict.judge(machines, now=now)})
 
 
 @shared_task(name="vplus_bridge.tell_troubles")

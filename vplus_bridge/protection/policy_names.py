@@ -21,12 +21,14 @@ def name_policies(vm_guids: Iterable[str] | None = None) -> int:
         cursor.execute(
             f"""
             WITH named AS (
-                SELECT vm.guid, left(coalesce(own.name, attached.name, ''), 300) AS label
+                -- What our rows say of members goes first: the mirror may not have read it again yet.
+                SELECT vm.guid, left(coalesce(chosen.name, own.name, ''), 300) AS label
                 FROM vplus_bridge_virtualmachine vm
+                LEFT JOIN vplus_bridge_policymember member
+                    ON member.virtual_machine_guid = vm.guid AND member.tenant_id = vm.tenant_id
+                LEFT JOIN vplus_bridge_policy chosen ON chosen.id = member.policy_id AND chosen.state = 'kept'
                 LEFT JOIN vplus_bridge_policy own ON own.vplus_guid = vm.policy_guid AND own.vplus_guid <> ''
-                    AND own.tenant_id = vm.tenant_id AND own.state IN ('making', 'kept')
-                LEFT JOIN vplus_bridge_vpluspolicy attached
-                    ON attached.guid = vm.policy_guid AND attached.tenant_id = vm.tenant_id
+                    AND own.tenant_id = vm.tenant_id AND own.state = 'kept'
                 {chosen}
             )
             UPDATE vplus_bridge_virtualmachine vm SET policy_label = named.label
