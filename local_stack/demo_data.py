@@ -50,6 +50,8 @@ def main() -> None:
                 if destination["default"] or (tenant["slug"] in _WITH_A_CHOICE and _is_for_everybody(destination)):
                     call_command("allow_destination", tenant["slug"], destination["guid"], stdout=io.StringIO())
             platforms.allow_targets(tenant)
+    with step("Demo: policies that vPlus had before"):
+        _attach_policies(tenants)
     with step(f"Demo: {len(PEOPLE)} people"):
         for person in PEOPLE:
             _make_person(person.email, person.name, person.places)
@@ -81,6 +83,17 @@ class _Platforms:
     @staticmethod
     def _allow(tenant: dict[str, Any], label: str, places: dict[str, str]) -> None:
         call_command("allow_restore_target", tenant["slug"], name=label, stdout=io.StringIO(), **places)
+
+
+def _attach_policies(tenants: list[dict[str, Any]]) -> None:
+    """Let each tenant read the policies that bear its name, under the name of their level, as a provider would."""
+    policies = _ask("/control/objects/policies")
+    for tenant in tenants:
+        for policy in policies:
+            slug, _, level = policy["name"].rpartition("-")
+            if slug == tenant["slug"]:
+                words = {"name": level.capitalize()}
+                call_command("attach_policy", tenant["slug"], policy["guid"], stdout=io.StringIO(), **words)
 
 
 def _make_tenants(tenants: list[dict[str, Any]]) -> None:

@@ -71,12 +71,6 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
             counter_words=_("%(n)d not protected") % {"n": unprotected},
         ),
         MenuEntry(
-            _("Policies"),
-            "calendar-time",
-            reverse("tenant:policy_list", kwargs=slug),
-            current=here.startswith("tenant:policy"),
-        ),
-        MenuEntry(
             _("Activity"),
             "activity",
             reverse("tenant:activity", kwargs=slug),
@@ -84,6 +78,12 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
             counter=running,
             counter_tone="run",
             counter_words=_("%(n)d running") % {"n": running},
+        ),
+        MenuEntry(
+            _("Policies"),
+            "calendar-time",
+            reverse("tenant:policy_list", kwargs=slug),
+            current=here.startswith("tenant:policy"),
         ),
     ]
     places = [
