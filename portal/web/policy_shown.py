@@ -215,10 +215,14 @@ def _difference(one: Mapping[str, Any], machines: Mapping[str, str], places: Map
     field, ours, theirs = one["field"], one["ours"], one["theirs"]
     if field == "virtual_machines":
         ours, theirs = set(ours or ()), set(theirs or ())
+        others = one.get("others", 0)  # the row itself does not name what is somebody else's
         parts = [
-            words % {"names": _listed(guids, machines)}
-            for guids, words in ((theirs - ours, _("added %(names)s")), (ours - theirs, _("taken out %(names)s")))
-            if guids
+            words % {"names": _listed(guids, machines, others=more)}
+            for guids, more, words in (
+                (theirs - ours, others, _("added %(names)s")),
+                (ours - theirs, 0, _("taken out %(names)s")),
+            )
+            if guids or more
         ]
         return _("Virtual machines: %(what)s.") % {"what": "; ".join(parts)}
     if field == "destination":
@@ -246,9 +250,9 @@ def _clock(milliseconds: int) -> str:
     return f"{hour:02d}:{minute:02d}"
 
 
-def _listed(guids: Iterable[str], names: Mapping[str, str]) -> str:
+def _listed(guids: Iterable[str], names: Mapping[str, str], *, others: int) -> str:
     known = sorted(names[guid] for guid in guids if guid in names)
-    others = sum(guid not in names for guid in guids)
+    others += sum(guid not in names for guid in guids)
     if others:
         known.append(ngettext("%(n)d that is not yours", "%(n)d that are not yours", others) % {"n": others})
     return ", ".join(known)

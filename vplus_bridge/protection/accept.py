@@ -1,21 +1,25 @@
 """Accepting what somebody changed in vPlus: our rows take its values over, as far as they can be said here."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from tenants import audit
 from tenants.refusals import WrongState
 from tenants.rights import Actor
+from vplus_bridge.client import ScheduleRecord
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection.asking import refuse_while_changing
 from vplus_bridge.protection.carrier_wire import promise_of
+from vplus_bridge.protection.compare import Difference
 from vplus_bridge.protection.drift import differences
+from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import schedule_records
-from vplus_bridge.protection.models import Carrier, Policy, PolicyMember
+from vplus_bridge.protection.models import Policy, PolicyMember
 from vplus_bridge.protection.outcome import deleted, label_machines
 from vplus_bridge.protection.request_policy import editable, lock_tenant, refuse_old
 from vplus_bridge.protection.rewriting import CannotCarry, replan
@@ -37,40 +41,10 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) 
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to accept."))
     refuse_while_changing([policy])
     found = differences(policy)
-    wires = [one.schedule for one in found if one.schedule]
-    carriers = {row.wire_name: row for row in Carrier.objects.filter(wire_name__in=wires)}
-    records = schedule_records(row.vplus_guid for row in carriers.values())
     before = list(policy.drift)
-    if any(one.field == "policy" for one in found):
-        deleted(policy, _name(actor), now)
-    else:
-        unsayable: list[str] = []
-        touched: set[UUID] = set()
-        for one in found:
-            if one.field in SIMPLE:
-                setattr(policy, SIMPLE[one.field], one.theirs)
-            elif one.field == "virtual_machines":
-                unsayable += _members(policy, one.theirs)
-            elif one.field == "destination":
-                unsayable += _destination(policy, one.theirs)
-            elif one.schedule:
-                touched.add(carriers[one.schedule].schedule_id)
-            else:
-                unsayable.append(_FIELDS.get(one.field, one.field))
-        for pk in touched:
-            unsayable += _schedule(policy, pk, records, now)
-        if not policy.schedules.exists():
-            unsayable.append(_("no schedule is left"))
-        if unsayable:
-            raise WrongState(
-                "cannot_be_accepted",
-                _("This cannot be kept here: %(what)s. Put yours back, or ask your provider.")
-                % {"what": "; ".join(dict.fromkeys(unsayable))},
-            )
-        policy.version += 1
-        policy.changed_at, policy.changed_by_name = now, _name(actor)
-        policy.compared_at, policy.differs_since, policy.drift = now, None, []
-        policy.save()
+    with transaction.atomic():
+        # A savepoint: what cannot be said is known only on the way, and then nothing of it stays.
+        _take_over(policy, found, _name(actor), now)
     audit.record(
         actor,
         "policy.accept",
@@ -82,8 +56,44 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) 
     return policy
 
 
+def _take_over(policy: Policy, found: Sequence[Difference], by: str, now: datetime) -> None:
+    if any(one.field == "policy" for one in found):
+        deleted(policy, by, now)
+        return
+    carriers = {row.wire_name: row for row in carriers_of(policy)}
+    records = schedule_records(row.vplus_guid for row in carriers.values())
+    unsayable: list[str] = []
+    touched: set[UUID] = set()
+    for one in found:
+        if one.field in SIMPLE:
+            setattr(policy, SIMPLE[one.field], one.theirs)
+        elif one.field == "virtual_machines":
+            unsayable += _members(policy, one.theirs)
+        elif one.field == "destination":
+            unsayable += _destination(policy, one.theirs)
+        elif one.schedule and one.field != "name":
+            touched.add(carriers[one.schedule].schedule_id)
+        else:
+            unsayable.append(_FIELDS.get(one.field, one.field))
+    for pk in touched:
+        unsayable += _schedule(policy, pk, records, now)
+    if not policy.schedules.exists():
+        unsayable.append(_("no schedule is left"))
+    if unsayable:
+        raise WrongState(
+            "cannot_be_accepted",
+            _("This cannot be kept here: %(what)s. Put yours back, or ask your provider.")
+            % {"what": "; ".join(dict.fromkeys(unsayable))},
+        )
+    policy.version += 1
+    policy.changed_at, policy.changed_by_name = now, by
+    policy.compared_at, policy.differs_since, policy.drift = now, None, []
+    policy.save()
+
+
 _FIELDS = {
     "rule": "its rule was deleted",
+    "name": "it was renamed there",
     "other_rules": "it has another rule",
     "auto_assign_mode": "it takes in machines by itself",
     "active": "it was switched off",
@@ -121,7 +131,7 @@ def _destination(policy: Policy, theirs: list[str]) -> list[str]:
     return []
 
 
-def _schedule(policy: Policy, pk: UUID, records: dict[str, Any], now: datetime) -> list[str]:
+def _schedule(policy: Policy, pk: UUID, records: Mapping[str, ScheduleRecord], now: datetime) -> list[str]:
     """Take one schedule over: gone, or a wall time of UTC, which is what vPlus holds; one that has several carriers is not."""
     row = policy.schedules.get(pk=pk)
     carriers = list(row.carriers.all())

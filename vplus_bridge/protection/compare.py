@@ -39,8 +39,13 @@ class PolicyMeant:
         return cls(vms=kept["vms"], priority=kept["priority"], auto_remove=kept["auto_remove"])
 
 
-def of_policy(meant: PolicyMeant, held: PolicyRecord, *, gone: Collection[str] = ()) -> list[Difference]:
-    """Return what differs in a policy. Machines that are `gone` may be missing where vPlus takes them out by itself."""
+def of_policy(
+    meant: PolicyMeant, held: PolicyRecord, *, gone: Collection[str] = (), wire_name: str = ""
+) -> list[Difference]:
+    """Return what differs in a policy; its name too, where one is given.
+
+    Machines that are `gone` may be missing where vPlus takes them out by itself.
+    """
     found = []
     if held.vm_guids is not None:
         wanted, there = set(meant.vms), set(held.vm_guids)
@@ -56,6 +61,8 @@ def of_policy(meant: PolicyMeant, held: PolicyRecord, *, gone: Collection[str] =
             found.append(Difference(field, ours, theirs))
     if held.active is False:
         found.append(Difference("active", True, False))
+    if wire_name and not bears_name(held.name, wire_name):
+        found.append(Difference("name", wire_name, held.name))
     return found
 
 

@@ -19,7 +19,6 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.protection import compare
 from vplus_bridge.protection.compare import Difference
-from vplus_bridge.protection.drift_words import without_others
 from vplus_bridge.protection.held import carriers_of, wire_of
 from vplus_bridge.protection.mirrored import policy_record, schedule_records
 from vplus_bridge.protection.models import Carrier, Policy, PolicyState
@@ -115,7 +114,7 @@ def differences(policy: Policy) -> list[Difference]:
         return []  # its detail was not read since; the next reading tells
     held, meant = policy_record(row), wire_of(policy)
     gone = {machine.guid for machine in VirtualMachine.objects.filter(guid__in=meant.vms) if machine.gone}
-    found = compare.of_policy(meant, held, gone=gone)
+    found = compare.of_policy(meant, held, gone=gone, wire_name=policy.wire_name)
     carriers = carriers_of(policy)
     rules = [rule for rule in held.rules or () if not rule.marked_for_deletion]
     rule = next((rule for rule in rules if rule.guid == policy.rule_guid), None)
@@ -148,3 +147,19 @@ def shared_carriers(policy: Policy) -> list[str]:
     guids = [carrier.vplus_guid for carrier in carriers_of(policy)]
     records: dict[str, Any] = schedule_records(guids)
     return [guid for guid in guids if guid in records and compare.shared_with(records[guid], policy.rule_guid)]
+
+
+def without_others(differences: list[dict[str, Any]], own_machines: set[str]) -> list[dict[str, Any]]:
+    """Return differences as a tenant's row may keep them: what is somebody else's is only counted."""
+    kept = []
+    for one in differences:
+        if one["field"] == "virtual_machines":
+            theirs = [guid for guid in one["theirs"] if guid in own_machines or guid in one["ours"]]
+            kept.append({**one, "theirs": theirs, "others": len(one["theirs"]) - len(theirs)})
+        elif one["field"] == "other_rules":
+            kept.append({**one, "theirs": len(one["theirs"])})
+        elif one["field"] == "name":
+            kept.append({**one, "theirs": ""})
+        else:
+            kept.append(one)
+    return kept

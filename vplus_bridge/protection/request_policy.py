@@ -233,7 +233,9 @@ def _leaving(checked: Checked) -> Sequence[Leaving]:
     for row in checked.leaving:
         was = wire_of(row.policy)
         left = [guid for guid in was.vms if guid not in row.machines]
-        found.append(Leaving(guid=row.policy.vplus_guid, was=was, meant=replace(was, vms=tuple(left))))
+        found.append(
+            Leaving(guid=row.policy.vplus_guid, name=row.policy.wire_name, was=was, meant=replace(was, vms=tuple(left)))
+        )
     return found
 
 

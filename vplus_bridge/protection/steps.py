@@ -70,6 +70,7 @@ class Leaving:
     """Another policy that machines are taken from."""
 
     guid: str
+    name: str
     was: PolicyMeant
     meant: PolicyMeant
 
@@ -120,6 +121,7 @@ def to_change(
     if held is None or not same(held.meant, wish.meant):
         spec: Spec = {
             "guid": wish.guid,
+            "name": wish.name,
             "meant": wish.meant.as_json(),
             "was": None if held is None else held.meant.as_json(),
             "may_leave": list(wish.may_leave),
@@ -214,7 +216,7 @@ def _rule_was(held: PolicyHeld) -> Spec:
 
 def _leave(made: _Made, leaving: Sequence[Leaving]) -> None:
     for other in leaving:
-        spec = {"guid": other.guid, "meant": other.meant.as_json(), "was": other.was.as_json()}
+        spec = {"guid": other.guid, "name": other.name, "meant": other.meant.as_json(), "was": other.was.as_json()}
         made.add("policy_update", spec, guid=other.guid)
 
 
@@ -223,7 +225,13 @@ def _carry(made: _Made, wish: PolicyWish) -> None:
         if not carrier.guid:
             made.add("schedule_create", {"carrier": carrier.spec}, name=carrier.name)
         elif not carrier.written:
-            spec = {"guid": carrier.guid, "carrier": carrier.spec, "was": carrier.was, "rule_guid": wish.rule_guid}
+            spec = {
+                "guid": carrier.guid,
+                "name": carrier.name,
+                "carrier": carrier.spec,
+                "was": carrier.was,
+                "rule_guid": wish.rule_guid,
+            }
             made.add("schedule_update", spec, guid=carrier.guid)
 
 

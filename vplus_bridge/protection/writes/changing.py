@@ -91,6 +91,7 @@ class ScheduleUpdate(Replacement):
         errand: Errand = prepared.facts["errand"]
         request = dialect.update_schedule_request(
             prepared.facts["raw"],
+            name=errand.spec["name"],
             **members(timeless(errand.spec["carrier"])),
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
@@ -127,6 +128,7 @@ class PolicyUpdate(Replacement):
         meant = compare.PolicyMeant.of_json(errand.spec["meant"])
         request = dialect.update_policy_request(
             prepared.facts["raw"],
+            name=errand.spec["name"],
             vm_guids=meant.vms,
             priority=meant.priority,
             auto_remove_non_present=meant.auto_remove,
