@@ -72,6 +72,7 @@ def test_making_turns_back_where_vplus_refuses(path: str, cast: Cast, mirrored: 
         assert operation.state == "failed"
         assert operation.error_code == ("policy_no_answer" if status == 500 else "policy_refused")
         assert policy_of(operation).state == "not_made"
+        assert operation.vendor_text, "the provider reads vPlus's own words"
         assert operation.wish["draft"]["name"] == "Gold"
         assert upstream(mirrored) == {}
         same_in_both(mirrored)

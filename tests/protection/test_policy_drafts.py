@@ -189,7 +189,7 @@ def test_the_same_wish_again_is_answered_with_the_one_under_way(world: Cast) -> 
 def changed(cast: Cast, policy: Policy, version: int, **members: Any) -> Operation:
     actor = cast.alice.actor
     with in_tenant(actor.tenant_id):
-        wanted = replace(DRAFT, name=policy.name, virtual_machines=(WEB,), **members)
+        wanted = replace(DRAFT, **{"name": policy.name, "virtual_machines": (WEB,), **members})
         return request_policy_change(actor, policy.pk, wanted, version=version, now=timezone.now())
 
 
@@ -239,6 +239,15 @@ def test_a_policy_that_somebody_changes_is_not_changed_meanwhile(world: Cast) ->
     assert caught.value.code == "operation_active"
     with pytest.raises(WrongState), in_tenant(world.alpha.pk):
         request_policy_delete(world.alice.actor, policy.pk, version=1, now=timezone.now())
+
+
+def test_a_member_that_was_given_to_somebody_else_is_said_and_not_named(world: Cast) -> None:
+    policy = kept_policy(world, "Silver", WEB, "vm-beta-web")
+    with pytest.raises(Invalid) as caught:
+        changed(world, policy, 1, virtual_machines=(WEB, "vm-beta-web"))
+    assert "given to somebody else" in caught.value.errors["virtual_machines"][0]
+    assert "beta" not in str(caught.value.errors)
+    assert changed(world, policy, 1).state == "requested"
 
 
 def test_another_tenants_policy_is_not_there(world: Cast) -> None:

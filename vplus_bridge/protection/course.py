@@ -60,6 +60,8 @@ def recorded(operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: 
 def given_up(operation: Operation, attempt: Attempt, code: str, now: datetime) -> None:
     """Go on after a step that sent nothing because of what it found."""
     attempt.save()
+    last = Attempt.objects.filter(step=attempt.step).exclude(vendor_text="").order_by("-number").first()
+    operation.vendor_text = operation.vendor_text or (last.vendor_text if last else "")
     if code.startswith(SECOND_RULE):
         _remove_second_rule(operation, attempt.step, code.removeprefix(SECOND_RULE))
     elif attempt.step.action == "policy_check" and code != "cannot_be_worded":

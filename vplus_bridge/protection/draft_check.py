@@ -43,11 +43,16 @@ def check(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datet
     """
     errors = plain_errors(draft)
     machines = {row.guid: row for row in visible.virtual_machines(actor).filter(guid__in=draft.virtual_machines)}
-    if hidden := [guid for guid in draft.virtual_machines if guid not in machines]:
-        raise NotVisible(errors={"virtual_machines": [_("%(guid)s: not found.") % {"guid": g[:64]} for g in hidden]})
+    members = set(policy.members.values_list("virtual_machine_guid", flat=True)) if policy else set[str]()
+    hidden = [guid for guid in draft.virtual_machines if guid not in machines]
+    if strange := [guid for guid in hidden if guid not in members]:
+        raise NotVisible(errors={"virtual_machines": [_("%(guid)s: not found.") % {"guid": g[:64]} for g in strange]})
+    if hidden:
+        errors.setdefault("virtual_machines", []).append(
+            _("A virtual machine of this policy was given to somebody else meanwhile. Save the policy without it.")
+        )
     if "name" not in errors and _taken(draft.name, policy):
         errors["name"] = [_("There is a policy of this name already. Choose another one.")]
-    members = set(policy.members.values_list("virtual_machine_guid", flat=True)) if policy else set[str]()
     added = [row for guid, row in machines.items() if guid not in members]
     leaving, known = _where_from(draft, added, errors)
     _see_that_they_are_there(added, errors)
