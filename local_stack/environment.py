@@ -20,7 +20,16 @@ _CONNECTION = (
     "VPLUS_DIALECT",
 )
 _OURS = ("ALLOWED_", "CSRF_", "DATABASE_", "DEBUG", "EMAIL_", "INSECURE_", "LOG_", "PORTAL_", "REDIS_", "SECRET_KEY")
-_ALSO_OURS = ("PROMETHEUS_", "STATIC_ROOT", "TRUSTED_PROXY_", "VPLUS_")
+_ALSO_OURS = (
+    "LEDGER_",
+    "LIVE_",
+    "PROMETHEUS_",
+    "PROTECTION_",
+    "STATIC_ROOT",
+    "TROUBLE_MAIL_",
+    "TRUSTED_PROXY_",
+    "VPLUS_",
+)
 
 
 def local_defaults(given: Mapping[str, str], *, folder: Path, port: int, secret_key: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from local_stack.demo_people import sign_ins
 from local_stack.environment import for_note, for_processes, local_defaults, simulator_connection, without_vplus
@@ -137,6 +138,9 @@ def _serve(
             partial(web_answers, place.port), portal.check, log=portal.logs / "web.log", patience=_START_SECONDS
         )
     say(f"\nvPlus Portal is at http://localhost:{place.port}\n\n{words}\n")
+    mail = urlsplit(environment.get("EMAIL_URL", ""))
+    if mail.scheme == "file":
+        say(f"Mail that the portal sends lies in {mail.path}, a file for each.")
     say(f"Logs are in {portal.logs}; warnings and errors are shown here. Ctrl-C stops everything.")
     while True:
         for line in watch.new_lines():

@@ -32,14 +32,15 @@ from tenants.rights import Actor
 from vplus_bridge.mirror.backups import RESTORABLE
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import strip
 
 Link = Callable[..., str]
 
 MARKS_SHOWN = 3
 UNDATED_SHOWN = 20
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-FULL, INCREMENTAL, FAILED = "full", "incremental", "failed"  # marks, in the order in which they are drawn
-_ORDER: Final = {FULL: 0, INCREMENTAL: 1, FAILED: 2}
+FULL, INCREMENTAL, FAILED, MISSED = "full", "incremental", "failed", "missed"  # marks, in the order of drawing
+_ORDER: Final = {FULL: 0, INCREMENTAL: 1, FAILED: 2, MISSED: 3}
 WEEKDAYS: Final = (
     (gettext_lazy("Mo"), gettext_lazy("Monday")),
     (gettext_lazy("Tu"), gettext_lazy("Tuesday")),
@@ -177,7 +178,14 @@ def month_calendar(
 
     return MonthCalendar(
         title=date_format(month, "F Y"),
-        weeks=weeks_of(month, days, day, link, today=now.astimezone(zone).date()),
+        weeks=weeks_of(
+            month,
+            days,
+            day,
+            link,
+            today=now.astimezone(zone).date(),
+            missed=strip.missed_days(machine.guid, _midnight(month, zone), _midnight(_months_on(month, 1), zone), zone),
+        ),
         previous=_month_step(month, -1, bounds["oldest"], link, zone),
         following=_month_step(month, 1, now, link, zone),
         day=day,
@@ -208,16 +216,31 @@ def asked_of(address: Mapping[str, str], zone: tzinfo) -> Asked:
 
 
 def weeks_of(
-    month: date, days: Mapping[date, Sequence[Backup]], chosen: date | None, link: Link, *, today: date
+    month: date,
+    days: Mapping[date, Sequence[Backup]],
+    chosen: date | None,
+    link: Link,
+    *,
+    today: date,
+    missed: Mapping[date, int] | None = None,
 ) -> list[list[Day | None]]:
-    """Return the weeks of a month, Monday first; None stands for days of its neighbours. Days up to ``today`` are links."""
+    """Return the weeks of a month, Monday first; None stands for days of its neighbours. Days up to ``today`` are links.
+
+    ``missed`` counts by day the runs that did not happen.
+    """
+    gaps = missed or {}
     return [
-        [_day(one, days.get(one, ()), chosen, link, today) if one.month == month.month else None for one in week]
+        [
+            _day(one, days.get(one, ()), chosen, link, today=today, missed=gaps.get(one, 0))
+            if one.month == month.month
+            else None
+            for one in week
+        ]
         for week in calendar.Calendar().monthdatescalendar(month.year, month.month)
     ]
 
 
-def _day(one: date, records: Sequence[Backup], chosen: date | None, link: Link, today: date) -> Day:
+def _day(one: date, records: Sequence[Backup], chosen: date | None, link: Link, *, today: date, missed: int) -> Day:
     marks = sorted((_mark(row) for row in records), key=_ORDER.__getitem__)
     count = sum(mark != FAILED for mark in marks)
     words = [date_format(one, "j F")]
@@ -225,6 +248,9 @@ def _day(one: date, records: Sequence[Backup], chosen: date | None, link: Link, 
         words.append(ngettext("%(n)d restore point", "%(n)d restore points", count) % {"n": count})
     if failed := len(marks) - count:
         words.append(_("%(n)d failed") % {"n": failed})
+    if missed:
+        words.append(ngettext("%(n)d did not happen", "%(n)d did not happen", missed) % {"n": missed})
+        marks += [MISSED] * missed
     if not marks:
         words.append(_("nothing"))
     ahead = one > today and not marks

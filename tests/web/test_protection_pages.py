@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -168,3 +169,15 @@ def test_the_overview_names_runs_that_did_not_happen(cast: Cast, rows: Rows, osc
     assert text.count("Did not happen") == 1
     assert "Backup planned" in text
     assert oscar.get("/t/alpha/").has_link("web-01")
+
+
+def test_the_calendar_rings_the_days_on_which_a_run_did_not_happen(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01", **PROMISED)
+    rows.backup("b-1", "vm-1", cast.alpha, ago(days=1))
+    run(cast.alpha, "missed", 1)
+    run(cast.alpha, "stored", 1)
+    day = ago(days=1).astimezone(ZoneInfo("Europe/Warsaw")).date()
+    page = oscar.get(f"{LIST}vm-1/restore-points/", day=day.isoformat())
+    cell = page.main.one(id=f"day-{day.isoformat()}")
+    assert "1 restore point, 1 did not happen" in cell.text
+    assert [mark.attributes["class"] for mark in cell.all("i")] == ["dot dot-full", "dot dot-missed"]

@@ -3,6 +3,7 @@
 In the open scope of a tenant; the caller names machines that the actor sees. One SQL statement for a whole page of them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
@@ -99,6 +100,14 @@ def missed_runs(actor: Actor, since: datetime) -> QuerySet[ExpectedRun]:
     )
     rows = rows if actor.sees_all else rows.filter(virtual_machine_guid__in=list(actor.grants))
     return rows.order_by("-settled_at", "-pk")
+
+
+def missed_days(vm_guid: str, since: datetime, until: datetime, zone: tzinfo) -> dict[date, int]:
+    """Return how many runs of a machine did not happen, by the day of this zone on which they were due."""
+    rows = ExpectedRun.objects.filter(
+        virtual_machine_guid=vm_guid, due_at__gte=since, due_at__lt=until, outcome=RunOutcome.MISSED
+    )
+    return dict(Counter(at.astimezone(zone).date() for at in rows.values_list("due_at", flat=True)))
 
 
 def schedules_of(policy_guid: str) -> list[Timetable]:
