@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from tenants.models import AuditEvent, Membership
@@ -304,3 +305,22 @@ def test_the_estimate_comes_from_the_last_restores_of_the_same_machine(cast: Cas
     assert second.estimate_basis == "last_1"
     assert second.estimate_seconds is not None
     assert second.restored_name != operation(first).restored_name, "each has a code of its own"
+
+
+@pytest.mark.parametrize(
+    ("switches", "line"),
+    [
+        (
+            {},
+            "NOT READ     restore jobs: this server does not have it (404); the end of a restore is known by its tasks",
+        ),
+        ({"restore_jobs": "forbidden"}, "NOT READ     restore jobs: the account may not (403)"),
+        ({"restore_jobs": "listed"}, "Read         restore jobs: 0"),
+    ],
+)
+def test_the_check_tells_if_restore_jobs_can_be_read(
+    switches: dict[str, Any], line: str, cast: Cast, start_simulator: StartSimulator, capsys: Any
+) -> None:
+    start_simulator(**switches)
+    call_command("vplus_check")
+    assert line in capsys.readouterr().out

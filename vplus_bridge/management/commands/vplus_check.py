@@ -1,14 +1,17 @@
 """vplus_check: connects, signs in, and says what the account can and cannot read."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from tenants.scope import every_tenant
 from vplus_bridge.client import Forbidden, NotFound, VplusError
 from vplus_bridge.client.paging import Listing
 from vplus_bridge.connection import client
+from vplus_bridge.mirror.models import VirtualMachine
 
 # What is missing where a listing cannot be read.
 CONSEQUENCES = {
@@ -22,6 +25,7 @@ CONSEQUENCES = {
     "hypervisors": "no single hypervisor can be a restore target",
     "hypervisor clusters": "restore targets cannot name a cluster",
     "hypervisor storages": "restore targets cannot name a storage",
+    "restore jobs": "the end of a restore is known by its tasks alone",
 }
 
 
@@ -55,6 +59,7 @@ class Command(BaseCommand):
             "hypervisors": vplus.hypervisors,
             "hypervisor clusters": vplus.hypervisor_clusters,
             "hypervisor storages": vplus.hypervisor_storages,
+            "restore jobs": partial(vplus.restore_jobs, self._some_machine()),
         }
         gaps = 0
         for name, call in calls.items():
@@ -62,6 +67,12 @@ class Command(BaseCommand):
             gaps += not good
             self.stdout.write(line)
         self.stdout.write("Everything can be read." if not gaps else f"{gaps} of {len(calls)} cannot be read.")
+
+    @staticmethod
+    def _some_machine() -> str:
+        """Return a machine to ask about where one has to be named; before the first inventory there is none, so any word."""
+        with every_tenant("command vplus_check"):
+            return VirtualMachine.objects.order_by("guid").values_list("guid", flat=True).first() or "none"
 
     @staticmethod
     def _read(name: str, call: Callable[[], Listing[Any]]) -> tuple[str, bool]:
