@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
@@ -15,10 +16,12 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from portal.api.openapi_shared import OF_EVERY_CALL
 from portal.api.views import ApiView
 
 COMPONENT = "#/components/schemas/"
 CHOICES = "* `"  # where drf-spectacular begins to list choices, which the type says already
+SAID_ONCE = {*OF_EVERY_CALL, "413", "415", "422"}  # of each call alike, and so once on the page
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -67,10 +70,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         for method in METHODS:
             if method in item:
                 calls.setdefault(item[method]["tags"][0], []).append(_call(address, method, item[method]))
-    shapes = [
-        Shape(name, part.get("description", ""), _members(part))
-        for name, part in schema["components"]["schemas"].items()
-    ]
+    shapes = [_shape(name, part) for name, part in schema["components"]["schemas"].items()]
     context = {"title": schema["info"]["title"], "text": schema["info"].get("description", "")}
     return render(
         request,
@@ -137,7 +137,9 @@ def _call(address: str, method: str, item: Mapping[str, Any]) -> Call:
             for one in item.get("parameters", ())
         ],
         body=_kind(body.get("schema", {}))[1],
-        answers=[_answer(status, answer) for status, answer in sorted(item["responses"].items())],
+        answers=[
+            _answer(status, answer) for status, answer in sorted(item["responses"].items()) if status not in SAID_ONCE
+        ],
     )
 
 
@@ -145,6 +147,16 @@ def _answer(status: str, answer: Mapping[str, Any]) -> Answer:
     content: Mapping[str, Any] = next(iter(answer.get("content", {}).values()), {})
     kind, shape = _kind(content.get("schema", {}))
     return Answer(status, shape, kind)
+
+
+def _shape(name: str, part: Mapping[str, Any]) -> Shape:
+    """Return a shape; one that is a choice of others has these as members, one that is a choice of words says them."""
+    if "oneOf" in part:
+        kinds = part.get("discriminator", {}).get("mapping", {})
+        members = [Member(kind, "", shape.removeprefix(COMPONENT), False, "") for kind, shape in kinds.items()]
+        return Shape(name, gettext("One of these, by its kind."), members)
+    text = part.get("description", "").partition(CHOICES)[0].strip()
+    return Shape(name, text or (_kind(part)[0] if "enum" in part else ""), _members(part))
 
 
 def _members(part: Mapping[str, Any]) -> list[Member]:

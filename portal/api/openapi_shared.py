@@ -15,7 +15,6 @@ OF_A_KEY = {
     "409": "Not as things stand; with a key also: the first request with it is still being answered",
     "422": "The key was sent before with another request",
 }
-SHARED = {**OF_EVERY_CALL, **OF_A_BODY, **OF_A_KEY}
 KEY = {
     "name": HEADER,
     "in": "header",

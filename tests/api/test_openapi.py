@@ -35,6 +35,8 @@ def test_everybody_may_read_the_document_and_the_page(cast: Cast) -> None:
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", text)
     links, ids = set(re.findall(r'href="#([^"]+)"', text)), set(re.findall(r' id="([^"]+)"', text))
     assert len(links) > 20
+    assert '<a href="#shape-RestoreForm">' in text, "a wish is told by its kinds"
+    assert "one of backup" in text
     assert links <= ids
 
 
