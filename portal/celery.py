@@ -23,6 +23,7 @@ app.conf.update(
     timezone="UTC",
 )
 app.autodiscover_tasks(["vplus_bridge"], related_name="jobs")
+app.autodiscover_tasks(["vplus_bridge"], related_name="protection_jobs")
 
 
 @setup_logging.connect

@@ -3,8 +3,7 @@
 Each may run twice, late, or not at all: what counts is in PostgreSQL, and the next beat picks it up.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from time import monotonic, time
 from typing import Any
@@ -13,13 +12,13 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.db.models import F
 from django.utils import timezone
 
 from tenants import kept_answers
 from tenants.scope import every_tenant, in_tenant
 from vplus_bridge import changes
+from vplus_bridge.alone import alone
 from vplus_bridge.client import RestoreJobRecord, VplusClient, VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.database_time import database_now
@@ -35,11 +34,8 @@ from vplus_bridge.ownership import assignment
 from vplus_bridge.protection import (
     attached,
     drift,
-    expected,
     ledger,
-    notices,
     orphans,
-    own_members,
     policy_names,
     promises,
     resume,
@@ -111,7 +107,7 @@ def sweep() -> None:
 
 def sweep_policies() -> None:
     """Let operations on policies go on whose worker died, and let go of policies that were never made."""
-    with _alone(what="policies to go on with"), every_tenant("jobs: policies"):
+    with alone(what="policies to go on with"), every_tenant("jobs: policies"):
         resume.resume()
         resume.tidy_unmade()
 
@@ -148,7 +144,7 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
                 policy_names.name_policies(touched)
                 told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
             restored_from = new_machines.jobs_to_ask()
-        with _alone(what="what restores made"):
+        with alone(what="what restores made"):
             _link_new_machines(_restore_jobs(vplus, restored_from))
         changes.tell_reading(INVENTORY, began_at)
         return read
@@ -228,15 +224,15 @@ def policies_once(vplus: VplusClient) -> None:
 def after_policies() -> None:
     """Give mirrored policies to their tenants, see what differs from ours, and have removed what nobody holds."""
     now = database_now()
-    with _alone(what="whose policies are"), every_tenant("jobs: whose policies are"):
+    with alone(what="whose policies are"), every_tenant("jobs: whose policies are"):
         whose.attribute_mirrored()
         attached.bring_up_to_date()
-    with _alone(what="drift"), every_tenant("jobs: drift"):
+    with alone(what="drift"), every_tenant("jobs: drift"):
         drift.note_drift(now)
     with every_tenant("jobs: orphans"):
         found = orphans.orphans()
     for (tenant_id, policy_id), objects in found.items():
-        with _alone(policy=str(policy_id)), in_tenant(tenant_id):
+        with alone(policy=str(policy_id)), in_tenant(tenant_id):
             orphans.remove(policy_id, objects, now)
 
 
@@ -251,81 +247,8 @@ def rewrite_due(now: datetime) -> None:
     with every_tenant("jobs: schedules to write anew"):
         wanted = rewrites.due(now)
     for tenant_id, policy_id in wanted:
-        with _alone(policy=str(policy_id)), in_tenant(tenant_id):
+        with alone(policy=str(policy_id)), in_tenant(tenant_id):
             rewrites.rewrite(policy_id, now)
-
-
-@shared_task(name="vplus_bridge.keep_ledger")
-def keep_ledger() -> None:
-    """Write the runs that are due, see what became of the open ones, and turn the verdicts whose time has come."""
-    with sole_writer("ledger") as granted:
-        if granted:
-            ledger_once(database_now())
-
-
-def ledger_once(now: datetime) -> None:
-    """Do what keep_ledger does, as of this instant; each part by itself, so that one in trouble holds up no other."""
-    back = False
-    with _alone(what="outages"), every_tenant("jobs: times without contact"):
-        back = ledger.note_outages(now)
-    with _alone(what="our own policies"), every_tenant("jobs: what our own policies changed"):
-        _follow_own_policies(now)
-    with _alone(what="runs that are due"), every_tenant("jobs: runs that are due"):
-        expected.write_what_is_due(now)
-    changed: set[str] = set()
-    with _alone(what="open runs"), every_tenant("jobs: open runs"):
-        changed |= ledger.settle_due(now)
-    with _alone(what="verdicts that turn"), every_tenant("jobs: verdicts that turn"):
-        changed |= {*verdict.turn_due(now), *(verdict.judge_waiting(now) if back else ())}
-        told_machines.tell(changed)
-
-
-def _follow_own_policies(now: datetime) -> None:
-    """Let promises and verdicts follow what was just written to vPlus, without waiting for it to be read again."""
-    lately = own_members.changed_lately(now)
-    if not lately:
-        return
-    moved = own_members.tell_members(now)
-    promises.refresh(now)
-    machines = {*moved, *own_members.machines_of(lately)}
-    policy_names.name_policies(machines)
-    told_machines.tell({*moved, *verdict.judge(machines, now=now)})
-
-
-@shared_task(name="vplus_bridge.tell_troubles")
-def tell_troubles() -> None:
-    """Send mail about backups that failed or did not happen; each trouble once."""
-    with sole_writer("mail") as granted:
-        if granted:
-            troubles_once(database_now())
-
-
-def troubles_once(now: datetime) -> int:
-    """Do what tell_troubles does, as of this instant; return how many mails went out."""
-    sent = 0
-    with _alone(what="troubles"), every_tenant("jobs: what to tell by mail"):
-        notices.gather(now)
-    with every_tenant("jobs: mails that are due"):
-        claimed = notices.claim(now)
-    for mail_id in claimed:
-        with _alone(mail=mail_id):
-            with every_tenant("jobs: what a mail says"):
-                ready = notices.letter(mail_id)
-            if notices.deliver(ready):
-                with every_tenant("jobs: a mail went out"):
-                    notices.note_sent(ready, now)
-                sent += 1
-    return sent
-
-
-@shared_task(name="vplus_bridge.prune_ledger")
-def prune_ledger() -> None:
-    """Remove what is older than it is kept."""
-    now, removed = database_now(), ledger.MOST_PRUNED
-    while removed == ledger.MOST_PRUNED:
-        with every_tenant("jobs: runs that are too old"):
-            removed = ledger.prune(now)
-            notices.prune(now)
 
 
 @shared_task(name="vplus_bridge.read_histories")
@@ -386,14 +309,14 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
         finally:
             # Also when contact was lost on the way: what was read until then is news.
             for attempt_id, guid in unsettled:
-                with _alone(attempt=str(attempt_id)), every_tenant("jobs: settle"):
+                with alone(attempt=str(attempt_id)), every_tenant("jobs: settle"):
                     settle.settle(attempt_id, whole=guid in whole)
-            with _alone(what="late tasks"), every_tenant("jobs: late tasks"):
+            with alone(what="late tasks"), every_tenant("jobs: late tasks"):
                 late.note_late()
             _follow(jobs_read)
-            with _alone(what="cancels"), every_tenant("jobs: cancels"):
+            with alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
-            with _alone(what="the ledger"), every_tenant("jobs: what became of runs"):
+            with alone(what="the ledger"), every_tenant("jobs: what became of runs"):
                 told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))
             took(TASKS, monotonic() - began)
         changes.tell_reading(TASKS, began_at)
@@ -407,27 +330,12 @@ def _follow(jobs: restore_chain.Jobs) -> None:
     for start in range(0, len(followed), FOLLOWED_TOGETHER):
         together = followed[start : start + FOLLOWED_TOGETHER]
         done = False
-        with _alone(operations=len(together)), every_tenant("jobs: follow"):
+        with alone(operations=len(together)), every_tenant("jobs: follow"):
             told_operations.tell_by_id(follow.follow(together, jobs))
             done = True
         for operation_id in () if done else together:
-            with _alone(operation=str(operation_id)), every_tenant("jobs: follow one"):
+            with alone(operation=str(operation_id)), every_tenant("jobs: follow one"):
                 told_operations.tell_by_id(follow.follow([operation_id], jobs))
-
-
-@contextmanager
-def _alone(**what: object) -> Iterator[None]:
-    """Keep the trouble with one of many from the others: a job's outermost boundary, drawn around each of its items.
-
-    It is logged with its traceback and the item's name. Trouble with the database or with vPlus itself is everybody's,
-    and passes.
-    """
-    try:
-        yield
-    except (OperationalError, InterfaceError, VplusError):
-        raise
-    except Exception:  # the boundary; nothing is lost, the next cycle meets the same item
-        log.exception("one of many failed", **what)
 
 
 def _look_closer(
@@ -476,7 +384,7 @@ def _histories(vplus: VplusClient, guids: Iterable[str], *, until: float | None)
         for guid in guids:
             if patience.worn_out or (until is not None and monotonic() > until):
                 break
-            with _alone(virtual_machine=guid):
+            with alone(virtual_machine=guid):
                 try:
                     history = backups.read_history(vplus, guid, assignment.attribute_backups)
                     read[guid] = history.complete

@@ -15,6 +15,7 @@ OPENS_EVERY_TENANT = {
     "tenants/audit.py": "a refusal at the provider, which belongs to no tenant",
     "tenants/entrance.py": "who asks, before a tenant is known",
     "vplus_bridge/jobs.py": "workers serve all tenants",
+    "vplus_bridge/protection_jobs.py": "workers serve all tenants",
     "vplus_bridge/mirror/*.py": "the mirror is read for all tenants at once",
     "*/management/commands/*.py": "the provider at a command line",
 }

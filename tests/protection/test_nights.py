@@ -8,7 +8,7 @@ import pytest
 
 from tenants.scope import every_tenant
 from tests.conftest import Bridge, Cast, StartSimulator, assign_everything
-from vplus_bridge import jobs
+from vplus_bridge import jobs, protection_jobs
 from vplus_bridge.models import ExpectedRun, VirtualMachine
 from vplus_bridge.protection import promises, verdict
 
@@ -58,7 +58,7 @@ def test_nights_that_happen_and_one_that_does_not(
             with every_tenant("test"):
                 VirtualMachine.objects.filter(guid=WEB).update(history_wanted_at=datetime.now(UTC))
             jobs.histories_once(bridge.client, seconds=10, limit=1)
-            jobs.ledger_once(now)
+            protection_jobs.ledger_once(now)
             seen.append((now, ",".join(outcomes()), status(now)[0]))
 
     hours(24)  # 01:30 to 00:30

@@ -11,7 +11,7 @@ from tenants.models import Tenant
 from tenants.scope import every_tenant, in_tenant
 from tests.bridge.scenes import sent_operation
 from tests.conftest import Cast
-from vplus_bridge import jobs
+from vplus_bridge import protection_jobs
 from vplus_bridge.models import ExpectedRun, FailureTold, TroubleMail, VirtualMachine
 
 NOW = timezone.now()
@@ -41,8 +41,8 @@ def test_what_failed_or_did_not_happen_is_told_once_and_together(cast: Cast) -> 
     run(cast.alpha, "stored", "vm-3")
     run(cast.alpha, "excused", "vm-4", why="no_contact")
     run(cast.beta, "failed", "vm-9", why="export_failed")
-    assert jobs.troubles_once(NOW) == 2
-    assert jobs.troubles_once(NOW + HOUR) == 0
+    assert protection_jobs.troubles_once(NOW) == 2
+    assert protection_jobs.troubles_once(NOW + HOUR) == 0
     to_alpha, to_beta = sorted(mail.outbox, key=lambda message: message.bcc)
     assert (to_alpha.bcc, to_alpha.to, to_beta.bcc) == (["alice@alpha.example"], [], ["mallory@beta.example"])
     assert to_alpha.subject == "2 backups of Alpha need you"
@@ -61,8 +61,8 @@ def test_a_failed_operation_is_told_once_without_the_servers_own_words(cast: Cas
     row = sent_operation(
         cast.alpha, state="failed", error_code="could_not_store", finished_at=NOW - HOUR, vendor_text=text
     )
-    assert jobs.troubles_once(NOW) == 1
-    assert jobs.troubles_once(NOW + HOUR) == 0
+    assert protection_jobs.troubles_once(NOW) == 1
+    assert protection_jobs.troubles_once(NOW + HOUR) == 0
     body = str(mail.outbox[0].body)
     assert f"/t/alpha/operations/{row.pk}/" in body
     assert "host-7" not in body
@@ -75,11 +75,11 @@ def test_a_failed_operation_is_told_once_without_the_servers_own_words(cast: Cas
 def test_trouble_soon_after_a_mail_waits_for_the_next(cast: Cast, settings: Any) -> None:
     settings.TROUBLE_MAIL_EVERY_SECONDS = 900
     run(cast.alpha, "missed")
-    assert jobs.troubles_once(NOW) == 1
+    assert protection_jobs.troubles_once(NOW) == 1
     run(cast.alpha, "missed", "vm-2")
     run(cast.beta, "missed", "vm-9")
-    assert jobs.troubles_once(NOW + timedelta(minutes=5)) == 1, "beta's does not wait for alpha's"
-    assert jobs.troubles_once(NOW + timedelta(minutes=16)) == 1
+    assert protection_jobs.troubles_once(NOW + timedelta(minutes=5)) == 1, "beta's does not wait for alpha's"
+    assert protection_jobs.troubles_once(NOW + timedelta(minutes=16)) == 1
     assert "vm-2" in str(mail.outbox[-1].body)
     assert "vm-1" not in str(mail.outbox[-1].body)
 
@@ -87,7 +87,7 @@ def test_trouble_soon_after_a_mail_waits_for_the_next(cast: Cast, settings: Any)
 def test_old_trouble_is_no_news_and_is_not_found_again(cast: Cast) -> None:
     run(cast.alpha, "missed", settled_at=NOW - timedelta(days=3))
     sent_operation(cast.alpha, state="failed", error_code="could_not_store", finished_at=NOW - timedelta(days=3))
-    assert jobs.troubles_once(NOW) == 0
+    assert protection_jobs.troubles_once(NOW) == 0
     with every_tenant("test"):
         assert ExpectedRun.objects.get().told_at is not None
 
@@ -96,18 +96,18 @@ def test_a_mail_server_that_is_away_delays_it(cast: Cast, settings: Any) -> None
     run(cast.alpha, "missed")
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # nobody listens there
-    assert jobs.troubles_once(NOW) == 0
+    assert protection_jobs.troubles_once(NOW) == 0
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    assert jobs.troubles_once(NOW + timedelta(seconds=1)) == 0, "not at once"
-    assert jobs.troubles_once(NOW + HOUR) == 1
-    assert jobs.troubles_once(NOW + 2 * HOUR) == 0
+    assert protection_jobs.troubles_once(NOW + timedelta(seconds=1)) == 0, "not at once"
+    assert protection_jobs.troubles_once(NOW + HOUR) == 1
+    assert protection_jobs.troubles_once(NOW + 2 * HOUR) == 0
 
 
 def test_a_suspended_tenant_gets_no_mail(cast: Cast) -> None:
     run(cast.alpha, "missed")
     with every_tenant("test"):
         Tenant.objects.filter(pk=cast.alpha.pk).update(suspended_at=NOW)
-    jobs.troubles_once(NOW)
+    protection_jobs.troubles_once(NOW)
     assert mail.outbox == []
 
 
@@ -115,7 +115,7 @@ def test_a_suspended_tenant_gets_no_mail(cast: Cast) -> None:
 def test_many_are_counted_and_the_first_named(count: int, cast: Cast) -> None:
     for number in range(count):
         run(cast.alpha, "missed", f"vm-{number:02}")
-    jobs.troubles_once(NOW)
+    protection_jobs.troubles_once(NOW)
     body = str(mail.outbox[0].body)
     assert body.count(": did not happen") == min(count, 50)
     assert ("And 20 more." in body) is (count == 70)

@@ -8,7 +8,7 @@ import pytest
 from tenants.scope import every_tenant
 from tests.conftest import Cast
 from tests.protection.test_ledger import EVERY_DAY, HOUR, NIGHT, machine, policy, read_all, runs, schedule
-from vplus_bridge import jobs
+from vplus_bridge import protection_jobs
 from vplus_bridge.models import Carrier, Policy, PolicyMember, PolicyPromise, Schedule, Task, VirtualMachine
 from vplus_bridge.protection import ledger, policy_names, promises
 
@@ -73,7 +73,7 @@ def test_a_run_of_ours_is_known_by_the_schedules_that_carry_it(alpha: Any) -> No
         own_policy(alpha, "vm-1")
         machine("vm-1", alpha, policy_guid="p-own")
         promises.refresh(EVENING)
-    jobs.ledger_once(RUN)
+    protection_jobs.ledger_once(RUN)
     with every_tenant("test"):
         for guid, named in (("t-1", "s-own"), ("t-2", "s-other")):
             Task.objects.create(
@@ -96,14 +96,14 @@ def test_what_was_just_written_is_in_force_before_the_mirror_reads_it(alpha: Any
         machine("vm-1", alpha, policy_guid="", restore_point_count=1, newest_point_at=EVENING - HOUR)
         read_all(EVENING)
         own_policy(alpha, "vm-1")
-    jobs.ledger_once(EVENING + MINUTE)
+    protection_jobs.ledger_once(EVENING + MINUTE)
     assert status() == ("Gold", "protected", "within_promise")
     with every_tenant("test"):
         row = VirtualMachine.objects.get()
         assert (row.policy_guid, row.next_run_at, row.policy_since) == ("p-own", RUN, EVENING + MINUTE)
         PolicyMember.objects.all().delete()
         Policy.objects.update(changed_at=EVENING + HOUR)
-    jobs.ledger_once(EVENING + HOUR + MINUTE)
+    protection_jobs.ledger_once(EVENING + HOUR + MINUTE)
     assert status() == ("", "at_risk", "no_policy")
 
 
@@ -113,7 +113,7 @@ def test_what_the_mirror_read_since_is_the_newer_word(alpha: Any) -> None:
         policy("p-own", schedules=(), detail_read_at=EVENING + MINUTE)
         policy(), schedule()
         own_policy(alpha, "vm-1")
-    jobs.ledger_once(EVENING + 2 * MINUTE)
+    protection_jobs.ledger_once(EVENING + 2 * MINUTE)
     with every_tenant("test"):
         assert VirtualMachine.objects.get().policy_guid == "p-1"
 
