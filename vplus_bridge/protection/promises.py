@@ -13,6 +13,7 @@ from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedul
 from vplus_bridge.protection.expected import write_due
 from vplus_bridge.protection.ledger_models import PolicyPromise, PromiseState
 from vplus_bridge.protection.models import LIVING, Policy
+from vplus_bridge.protection.promised_runs import Gap
 from vplus_bridge.protection.stored import promise_of
 from vplus_bridge.protection.timetable import (
     Timetable,
@@ -32,6 +33,13 @@ class Promised:
 
     timetables: list[Timetable] = field(default_factory=list)
     doubtful: bool = False
+    _gaps: dict[datetime, Gap | None] = field(default_factory=dict)
+
+    def gap(self, now: datetime) -> Gap | None:
+        """Return the longest time without a run; computed once, however many tenants share the policy."""
+        if now not in self._gaps:
+            self._gaps[now] = gap_of(self.timetables, now)
+        return self._gaps[now]
 
     @property
     def state(self) -> str:
@@ -64,7 +72,7 @@ def _keep(row: PolicyPromise, promised: Promised, now: datetime) -> None:
     if row.pk is not None and row.timetables != specs:
         write_due(row, now)
         row.written_until = now
-    gap = gap_of(promised.timetables, now)
+    gap = promised.gap(now)
     row.state, row.timetables, row.computed_at = promised.state, specs, now
     row.gap_seconds = None if gap is None else int(gap.length.total_seconds())
     row.allowance_seconds = None if gap is None else int(gap.allowance.total_seconds())
