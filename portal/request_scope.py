@@ -22,6 +22,8 @@ from tenants.refusals import NotAllowed, Refusal
 from tenants.rights import Actor, ProviderActor
 from tenants.scope import every_tenant, in_tenant
 
+_OBJECTS = ("guid", "operation_id", "token_id", "policy_id", "schedule_id")
+"""What an address calls the object that it is about."""
 _TENANT_PAGE = re.compile(r"^/t/([^/]+)/")
 
 
@@ -129,6 +131,6 @@ def _audit_refusal(request: HttpRequest) -> None:
         actor,
         f"{(request.method or '').lower()}.{match.view_name if match else 'unknown'}",
         refusal,
-        object_id=str(about.get("guid") or about.get("operation_id") or about.get("token_id") or "")[:200],
+        object_id=str(next((about[name] for name in _OBJECTS if about.get(name)), ""))[:200],
         detail={"message": refusal.message, "errors": refusal.errors},
     )

@@ -23,8 +23,27 @@ LONGEST_PASTE = 200_000
 NIGHT = time(2, 0)
 
 
+class SaidByService(forms.Field):
+    """A field that is needed, whose lack the service says with its remedy, together with all else that is wrong."""
+
+    def validate(self, value: Any) -> None:
+        """Let the service judge."""
+
+
+class Words(SaidByService, forms.CharField):
+    """Text that is needed."""
+
+
+class Clock(SaidByService, forms.TimeField):
+    """A time that is needed, if its kind of schedule is chosen."""
+
+
+class Minutes(SaidByService, forms.IntegerField):
+    """A length of time that is needed, if its kind of schedule is chosen."""
+
+
 def _time(label: Any) -> forms.TimeField:
-    return forms.TimeField(label=label, required=False, widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
+    return Clock(label=label, widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
 
 
 class Lengths(forms.Select):
@@ -44,8 +63,10 @@ class Lengths(forms.Select):
 class PolicyForm(forms.Form):
     """The policy itself; what is missing or out of range is said by the service, in its words."""
 
+    use_required_attribute = False
+
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    name = forms.CharField(label=gettext_lazy("Name"), required=False, max_length=LONGEST_NAME)
+    name = Words(label=gettext_lazy("Name"), max_length=LONGEST_NAME)
     destination = forms.CharField(label=gettext_lazy("Backup destination"), required=False, max_length=200)
     priority = forms.IntegerField(
         label=gettext_lazy("Priority"),
@@ -92,6 +113,8 @@ class PolicyForm(forms.Form):
 class ScheduleForm(forms.Form):
     """One schedule. Which times count follows from the kind."""
 
+    use_required_attribute = False
+
     id = forms.UUIDField(required=False, widget=forms.HiddenInput)
     backup_type = forms.ChoiceField(
         label=gettext_lazy("Type"),
@@ -104,12 +127,11 @@ class ScheduleForm(forms.Form):
         widget=forms.RadioSelect,
     )
     time_of_day = _time(gettext_lazy("At"))
-    frequency_minutes = forms.IntegerField(label=gettext_lazy("Every"), required=False, widget=Lengths(FREQUENCIES))
+    frequency_minutes = Minutes(label=gettext_lazy("Every"), widget=Lengths(FREQUENCIES))
     start = _time(gettext_lazy("From"))
     end = _time(gettext_lazy("To"))
-    zone = forms.CharField(
+    zone = Words(
         label=gettext_lazy("Time zone"),
-        required=False,
         max_length=64,
         widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}),
     )
@@ -131,9 +153,7 @@ class ScheduleForm(forms.Form):
         choices=[(month.name, MONTHS[month]) for month in Month],
         widget=forms.CheckboxSelectMultiple,
     )
-    start_window_minutes = forms.IntegerField(
-        label=gettext_lazy("Start within"), required=False, widget=Lengths(WINDOWS)
-    )
+    start_window_minutes = Minutes(label=gettext_lazy("Start within"), widget=Lengths(WINDOWS))
     active = forms.BooleanField(label=gettext_lazy("Active"), required=False)
 
     @property

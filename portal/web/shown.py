@@ -151,6 +151,7 @@ class MachineRow:
     can_restore: bool = False
     restore_url: str = ""
     strip: Strip | None = None
+    policy_url: str = ""
 
 
 def machine_url(name: str, slug: str, guid: str) -> str:

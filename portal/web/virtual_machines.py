@@ -1,8 +1,10 @@
 """The list of virtual machines, and one with its tabs. A view fits a screen; what it shows comes from the mirror."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,7 +16,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web import points, restored, shown
+from portal.web import points, policy_shown, restored, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
 from portal.web.seven_days import strips_of
@@ -55,6 +57,8 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     page = listing.page_of(rows, order, bar.cursor, bar.size)
     active = operations.active_by_machine(actor, [row.guid for row in page.rows])
     counts, inventory = counts_of(request, actor), state_of(INVENTORY)
+    policies = policy_shown.urls_by_machine(actor, [row.guid for row in page.rows])
+    found = shown.machine_rows(page.rows, actor, active, now, strips_of(page.rows, now))
     context = {
         **pager(bar, page, rows.count()),
         "age": age(inventory.succeeded_at, settings.VPLUS_INVENTORY_SECONDS, now),
@@ -62,7 +66,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "tiles": _tiles(bar, counts),
         "filters": bar.context(),
         "columns": _columns(bar, order),
-        "rows": shown.machine_rows(page.rows, actor, active, now, strips_of(page.rows, now)),
+        "rows": [replace(row, policy_url=policies.get(row.guid, "")) for row in found],
         "can_select": actor.may_somewhere(Right.BACK_UP) and not actor.suspended,
         "back_up_url": reverse("tenant:backup_new", kwargs={"tenant_slug": actor.tenant_slug}),
         "empty_text": _empty_text(bar, counts, inventory.succeeded_at, now),
@@ -254,6 +258,8 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
             "platform_word": PLATFORMS.get(machine.platform, machine.platform),
             "gone": machine.gone,
             "policy_name": shown.policy_words(machine),
+            "policy_url": policy_shown.urls_by_machine(actor, [guid]).get(guid, ""),
+            "new_policy_url": _new_policy_url(actor, machine),
             "badge": row.badge,
             "reason": shown.machine_reason(machine, now),
             "evidence_url": shown.machine_url("vm_protection", slug, guid),
@@ -273,6 +279,14 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
             for key, name, word, count in tabs
         ],
     }
+
+
+def _new_policy_url(actor: Actor, machine: VirtualMachine) -> str:
+    """Return where a policy is made for a machine that is in none; empty for who may not, or where it cannot be."""
+    if machine.gone or shown.policy_words(machine) or actor.suspended or not actor.may(Right.POLICIES):
+        return ""
+    new = reverse("tenant:policy_new", kwargs={"tenant_slug": actor.tenant_slug})
+    return f"{new}?{urlencode({'vm': machine.guid})}"
 
 
 def _fact(backup: Backup | None) -> dict[str, Any] | None:

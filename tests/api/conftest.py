@@ -29,6 +29,10 @@ class Script:
         headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
         return self._with_json(self.client.post(self._address(path), text, content_type=content_type, headers=headers))
 
+    def put(self, path: str, body: Any) -> Any:
+        text, kind = json.dumps(body), "application/json"
+        return self._with_json(self.client.put(self._address(path), text, content_type=kind, headers=self.headers))
+
     def delete(self, path: str) -> Any:
         return self._with_json(self.client.delete(self._address(path), headers=self.headers))
 

@@ -12,6 +12,7 @@ from drf_spectacular.validation import validate_schema
 from portal.api.openapi import document
 from tests.api.conftest import NOW, Rows, Script
 from tests.conftest import Cast
+from tests.policies import kept
 
 
 def test_the_document_is_made_without_a_warning(tmp_path: Any) -> None:
@@ -57,18 +58,21 @@ def full(cast: Cast, rows: Rows) -> Any:
                           warnings=["vplus_warnings"])  # fmt: skip
 
 
-def test_answers_are_what_the_document_says(full: Any, alice: Script, paula: Script) -> None:
+def test_answers_are_what_the_document_says(full: Any, alice: Script, paula: Script, cast: Cast) -> None:
     paths = document()["paths"]
     made = alice.post("tokens/", {"name": "one"})
     _fits(
         made.data, paths["/api/v1/tokens/"]["post"]["responses"]["201"]["content"]["application/json"]["schema"], "new"
     )
     token = made.data["id"]
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    schedule = alice.get("schedules/").data["results"][0]["id"]
     for address, item in paths.items():
         if "get" not in item:
             continue
         script = paula if "/operator/" in address else alice
         path = address.replace("{guid}", "vm-1").replace("{operation_id}", str(full.pk)).replace("{token_id}", token)
+        path = path.replace("{policy_id}", str(policy.pk)).replace("{schedule_id}", schedule)
         answer = script.get(path)
         assert answer.status_code == 200, path
         _fits(answer.data, item["get"]["responses"]["200"]["content"]["application/json"]["schema"], path)

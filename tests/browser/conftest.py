@@ -16,6 +16,7 @@ from tenants.models import Token
 from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Bridge, Cast, Member
+from tests.policies import NIGHTLY, kept
 from tests.processes import Processes, collect_static_files
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -90,6 +91,8 @@ class House:
     waiting: str
     attention: str
     done: str
+    policy: str
+    differing: str
     restored: str
     target: str
     revoke: str
@@ -168,6 +171,15 @@ def house(cast: Cast) -> House:
     made["restored"] = f"/t/alpha/operations/{row.pk}/"
     for number in range(3):
         rows.machine(f"vm-lab-{number}", None, name=f"lab-{number}", project_name="Laboratory", cluster_name="nova")
+    weekly = {**NIGHTLY, "backup_type": "FULL", "days_of_week": ["SUNDAY"], "zone": "America/St_Johns"}
+    made["policy"] = (
+        f"/t/alpha/policies/{kept(cast.alpha, 'Gold daily', 'vm-web', 'vm-erp', schedules=(NIGHTLY, weekly)).pk}/"
+    )
+    drift = [{"field": "priority", "ours": 50, "theirs": 80, "schedule": ""}]
+    differing = kept(cast.alpha, "Every-hour-of-every-day-" * 5, "vm-long", differs_since=now, drift=drift)
+    made["differing"] = f"/t/alpha/policies/{differing.pk}/"
+    kept(cast.alpha, "Theirs", attached=True)
+    kept(cast.alpha, "Bronze", "vm-new", paused=True)
     return House(**made, revoke=f"/t/alpha/tokens/{tokens_of(cast.oscar)}/revoke/")
 
 

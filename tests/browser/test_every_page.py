@@ -43,6 +43,9 @@ def tenant_pages(house: House) -> list[Visit]:
         ("restore, nothing to go back to", f"{MACHINES}vm-new/restore/"),
         ("restored machine", f"{MACHINES}vm-uni/"),
         ("operation, restored", house.restored),
+        ("policies", "/t/alpha/policies/"),
+        ("policies, nothing matches", "/t/alpha/policies/?search=no-such-thing"),
+        ("policy", house.policy),
         ("activity", "/t/alpha/activity/"),
         ("tasks", "/t/alpha/activity/tasks/"),
         ("operation, running", house.operation),
@@ -64,6 +67,15 @@ def tenant_pages(house: House) -> list[Visit]:
         ("nothing here", f"{MACHINES}no-such-machine/"),
         ("components", "/components/"),
         ("API", "/api/docs/"),
+    ]
+
+
+def admin_pages(house: House) -> list[Visit]:
+    return [
+        ("policy that differs", house.differing),
+        ("new policy", "/t/alpha/policies/new/"),
+        ("change a policy", f"{house.policy}change/"),
+        ("delete a policy?", f"{house.policy}delete/"),
     ]
 
 
@@ -105,6 +117,13 @@ def test_every_page_of_a_tenant(operator: Page, web: Processes, house: House, tr
     troubles.expected.append("status of 404")  # the page of what is not there
     problems: list[str] = []
     look(operator, web, tenant_pages(house), problems)
+    assert not problems, "\n".join(problems)
+
+
+def test_every_page_of_an_admin(page: Page, context: BrowserContext, web: Processes, house: House, cast: Cast) -> None:
+    problems: list[str] = []
+    sign_in(context, web, cast.alice)
+    look(page, web, admin_pages(house), problems)
     assert not problems, "\n".join(problems)
 
 

@@ -143,6 +143,13 @@ _list = answers(200, nobody=401, provided=403)
 _object = answers(nobody=401, members=200, other=404, provided=403)
 _no_post = answers(405, nobody=401, provided=403)
 _MACHINE = {"guid": "vm-{alpha}"}
+_SCHEDULE = {
+    "backup_type": "FULL",
+    "execution_type": "TIME",
+    "zone": "Europe/Warsaw",
+    "days_of_week": ["MONDAY"],
+    "time_of_day": "02:00",
+}
 API = {
     # First: who asks elsewhere for what is not theirs finds their own words again in their own audit.
     "api:audit_events": Asked(answers(403, nobody=401, admin=200, other=200), _no_post, scopes=("read", "audit")),
@@ -164,6 +171,24 @@ API = {
         answers(nobody=401, members=409, viewer=403, other=404, provided=403),  # it has ended
         {"operation_id": "{operation}"},
         post_scopes=("cancel",),
+    ),
+    "api:policies": Asked(
+        _list,
+        answers(nobody=401, members=403, admin=400, other=404, provided=403),  # the machine is Gold's only one
+        body={"name": "Silver", "virtual_machines": ["vm-{alpha}"], "schedules": [_SCHEDULE]},
+    ),
+    "api:policy": Asked(_object, _no_post, {"policy_id": "{policy}"}),
+    "api:schedules": Asked(
+        _list,
+        answers(nobody=401, members=403, admin=202, other=404, provided=403),
+        body={"policy": "{policy}", "version": 1, **_SCHEDULE},
+    ),
+    "api:schedule": Asked(_object, _no_post, {"schedule_id": "{schedule}"}),
+    "api:schedule_preview": Asked(
+        answers(405, nobody=401, provided=403),
+        answers(200, nobody=401, provided=403),
+        body=_SCHEDULE,
+        post_scopes=("read",),
     ),
     "api:tasks": Asked(_list, _no_post),
     "api:backup_destinations": Asked(_list, _no_post),

@@ -1,0 +1,233 @@
+"""Policies and schedules by the API: reading for everybody, writing as operations for admins, and a preview for all."""
+
+from datetime import time
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tenants.scope import every_tenant
+from tests.api.conftest import Rows, Script
+from tests.conftest import Cast
+from tests.policies import EVERY_DAY, NIGHTLY, kept
+
+SCHEDULE: dict[str, Any] = {
+    "backup_type": "FULL",
+    "execution_type": "TIME",
+    "zone": "Europe/Warsaw",
+    "days_of_week": ["SUNDAY"],
+    "time_of_day": "02:00",
+}
+POLICY: dict[str, Any] = {"name": "Gold", "virtual_machines": ["vm-1"], "schedules": [SCHEDULE]}
+
+
+@pytest.fixture(autouse=True)
+def machines(cast: Cast) -> None:
+    rows = Rows(cast)
+    for guid in ("vm-1", "vm-2"):
+        rows.machine(guid, cast.alpha, name=guid)
+    rows.machine("vm-beta", cast.beta)
+    rows.destination("bd-main", cast.alpha, "Vault A")
+
+
+def draft(answer: Any) -> dict[str, Any]:
+    """What an operation of the answer will write."""
+    from vplus_bridge.models import Operation
+
+    assert answer.status_code == 202, answer.content
+    with every_tenant("test"):
+        wish: dict[str, Any] = Operation.objects.get(pk=answer.data["id"]).wish["draft"]
+    return wish
+
+
+def schedule_of(policy: Any) -> str:
+    with every_tenant("test"):
+        return str(policy.schedules.get().pk)
+
+
+def test_everybody_reads_policies_and_schedules(vera: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1", "vm-2", changed_by_name="Jan")
+    kept(cast.beta, "Theirs", "vm-beta")
+    (row,) = vera.all("policies/")
+    assert (row["name"], row["state"], row["virtual_machine_count"]) == ("Gold", "active", 2)
+    assert row["changed_by"] == "Jan"
+    (schedule,) = row["schedules"]
+    assert schedule["sentence"] == "Incremental backup every day at 02:00, Warsaw time."
+    assert (schedule["time_of_day"], schedule["days_of_week"]) == ("02:00", EVERY_DAY)
+    assert row["next_run_at"] == schedule["next_run_at"] is not None
+    whole = vera.get(f"policies/{policy.pk}/").data
+    assert whole["virtual_machines"] == ["vm-1", "vm-2"]
+    assert [one["id"] for one in vera.all("schedules/")] == [schedule["id"]]
+    assert vera.get(f"schedules/{schedule['id']}/").data == schedule
+
+
+def test_the_list_is_filtered_and_asks_the_same_number_of_questions(alice: Script, cast: Cast) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert alice.get("policies/").status_code == 200
+        return len(queries)
+
+    kept(cast.alpha, "Gold")
+    kept(cast.alpha, "Silver", paused=True)
+    kept(cast.alpha, "Theirs", attached=True)
+    assert [row["name"] for row in alice.all("policies/", state="paused")] == ["Silver"]
+    assert [row["name"] for row in alice.all("policies/", search="OLD")] == ["Gold"]
+    assert "active" in alice.get("policies/", state="odd").data["errors"]["state"][0]
+    before = asked()
+    for number in range(10):
+        kept(cast.alpha, f"More {number}", vplus_guid=f"p-{number}", attached=number % 2 == 0)
+    assert asked() == before
+    assert len(alice.all("policies/", page_size=4)) == 13
+
+
+def test_a_policy_is_asked_for(alice: Script) -> None:
+    answer = alice.post("policies/", POLICY)
+    assert draft(answer)["schedules"][0]["time_of_day"] == "02:00:00"
+    assert answer.data["kind"] == "policy"
+    assert alice.get(f"policies/{answer.data['subject']}/").data["state"] == "saving"
+    assert alice.post("policies/", POLICY).data["id"] == answer.data["id"], "the same again is that one"
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "words"),
+    [
+        ({"name": " "}, "name", "Give the policy a name."),
+        ({"name": "GOLDEN"}, "name", "of this name already"),
+        ({"virtual_machines": []}, "virtual_machines", "protects nothing"),
+        ({"virtual_machines": ["vm-2"]}, "moves", "vm-2 leaves Golden"),
+        ({"schedules": []}, "schedules", "never runs"),
+        ({"destination": "bd-odd"}, "destination", "Vault A"),
+        ({"priority": 101}, "priority", "0 to 100"),
+        ({"schedules": [{**SCHEDULE, "days_of_week": []}]}, "schedules.0.days_of_week", "Choose at least one day"),
+        ({"schedules": [{**SCHEDULE, "time_of_day": 7_200_000}]}, "schedules.0.time_of_day", "02:00"),
+        ({"schedules": [{**SCHEDULE, "time_of_day": "02:00:30"}]}, "schedules.0.time_of_day", "02:00"),
+        ({"schedules": [SCHEDULE, {**SCHEDULE, "zone": "Mars/Olympus"}]}, "schedules.1.zone", "Europe/Warsaw"),
+        ({"schedules": [{**SCHEDULE, "occurrences": ["FIFTH"]}]}, "schedules.0.occurrences", "LAST"),
+        ({"schedules": [{**SCHEDULE, "start_window_minutes": 1}]}, "schedules.0.start_window_minutes", "5 minutes"),
+        ({"odd": 1}, "odd", "no such member"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_path(
+    changed: dict[str, Any], field: str, words: str, alice: Script, cast: Cast
+) -> None:
+    kept(cast.alpha, "Golden", "vm-2")
+    answer = alice.post("policies/", {**POLICY, **changed})
+    assert answer.status_code == 400, answer.content
+    assert words in " ".join(answer.data["errors"][field])
+
+
+def test_an_interval_that_ends_before_it_starts_or_never_fires(alice: Script) -> None:
+    again = {**SCHEDULE, "execution_type": "INTERVAL", "time_of_day": None, "frequency_minutes": 60}
+    for times, field in (
+        ({"start": "22:00", "end": "04:00"}, "end"),
+        ({"start": "08:00", "end": "08:30"}, "frequency_minutes"),
+    ):
+        answer = alice.post("policies/", {**POLICY, "schedules": [{**again, **times}]})
+        assert list(answer.data["errors"]) == [f"schedules.0.{field}"]
+
+
+def test_machines_of_others_are_not_there(alice: Script) -> None:
+    said = [alice.post("policies/", {**POLICY, "virtual_machines": [guid]}) for guid in ("vm-beta", "vm-never")]
+    assert [answer.status_code for answer in said] == [404, 404]
+    assert [answer.data["errors"]["virtual_machines"] for answer in said] == [
+        ["vm-beta: not found."],
+        ["vm-never: not found."],
+    ]
+
+
+def test_a_policy_is_changed_and_an_older_version_is_told_what_changed(alice: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1", version=2, changed_by_name="Jan")
+    kept_id = schedule_of(policy)
+    change = {"field": "priority", "before": "50", "after": "70"}
+    Rows(cast).operation(
+        "", cast.alpha, kind="policy", state="succeeded", subject=str(policy.pk),
+        plan={"policy_name": "Gold", "touches": [], "machines": [], "from_version": 1, "changes": [change]},
+    )  # fmt: skip
+    body = {**POLICY, "schedules": [{**SCHEDULE, "id": kept_id}]}
+    old = alice.put(f"policies/{policy.pk}/", {**body, "version": 1})
+    assert (old.status_code, old.data["code"]) == (409, "changed_by_somebody")
+    assert old.data["errors"] == {"priority": ["Was 50, is now 70."]}
+    assert draft(alice.put(f"policies/{policy.pk}/", {**body, "version": 2}))["schedules"][0]["id"] == kept_id
+    assert alice.put(f"policies/{policy.pk}/", body).data["errors"] == {"version": ["This field is required."]}
+
+
+def test_a_policy_is_deleted_by_version(alice: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    assert list(alice.delete(f"policies/{policy.pk}/").data["errors"]) == ["version"]
+    assert alice.delete(f"policies/{policy.pk}/?version=7").status_code == 409
+    assert alice.delete(f"policies/{policy.pk}/?version=1").status_code == 202
+
+
+def test_schedules_are_added_changed_and_deleted_one_by_one(alice: Script, cast: Cast) -> None:
+    weekly = {**NIGHTLY, "backup_type": "FULL", "days_of_week": ["SUNDAY"], "time_of_day": time(5, 0)}
+    first, second, third = (kept(cast.alpha, name, f"vm-{name}", schedules=(NIGHTLY, weekly)) for name in "abc")
+    for name in "abc":
+        Rows(cast).machine(f"vm-{name}", cast.alpha)
+    with every_tenant("test"):
+        ids = [str(one.schedules.get(position=2).pk) for one in (second, third)]
+    added = draft(alice.post("schedules/", {"policy": str(first.pk), "version": 1, **SCHEDULE}))
+    assert [one["time_of_day"] for one in added["schedules"]] == ["02:00:00", "05:00:00", "02:00:00"]
+    changed = draft(alice.put(f"schedules/{ids[0]}/", {"version": 1, **SCHEDULE, "time_of_day": "06:00"}))
+    assert [one["time_of_day"] for one in changed["schedules"]] == ["02:00:00", "06:00:00"]
+    assert changed["schedules"][1]["id"] == ids[0]
+    left = draft(alice.delete(f"schedules/{ids[1]}/?version=1"))
+    assert [one["time_of_day"] for one in left["schedules"]] == ["02:00:00"]
+
+
+def test_what_is_wrong_with_one_schedule_is_said_by_its_own_fields(alice: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    answer = alice.post("schedules/", {"policy": str(policy.pk), "version": 1, **SCHEDULE, "zone": "Odd"})
+    assert list(answer.data["errors"]) == ["zone"]
+    last = alice.delete(f"schedules/{schedule_of(policy)}/?version=1")
+    assert "never runs" in last.data["errors"]["schedules"][0]
+
+
+def test_what_the_provider_keeps_is_read_and_never_changed(alice: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Theirs", "vm-1", attached=True)
+    assert alice.get(f"policies/{policy.pk}/").data["state"] == "read_only"
+    answer = alice.delete(f"policies/{policy.pk}/?version=1")
+    assert (answer.status_code, answer.data["code"]) == (409, "read_only")
+
+
+def test_only_admins_write(oscar: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    schedule = schedule_of(policy)
+    answers = [
+        oscar.post("policies/", POLICY),
+        oscar.put(f"policies/{policy.pk}/", {}),
+        oscar.delete(f"policies/{policy.pk}/"),
+        oscar.post("schedules/", {}),
+        oscar.put(f"schedules/{schedule}/", {}),
+        oscar.delete(f"schedules/{schedule}/"),
+    ]
+    assert {answer.status_code for answer in answers} == {403}
+
+
+def test_nobody_elses_policy_is_there(mallory: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    schedule = schedule_of(policy)
+    answers = [
+        mallory.get(f"policies/{policy.pk}/"),
+        mallory.put(f"policies/{policy.pk}/", {}),
+        mallory.delete(f"policies/{policy.pk}/?version=1"),
+        mallory.post("schedules/", {"policy": str(policy.pk), "version": 1, **SCHEDULE}),
+        mallory.get(f"schedules/{schedule}/"),
+        mallory.delete(f"schedules/{schedule}/?version=1"),
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+
+
+def test_a_preview_tells_runs_and_what_works_instead(vera: Script) -> None:
+    fine = vera.post("schedules/preview/", SCHEDULE).data
+    assert fine["works"] is True
+    assert fine["sentence"] == "Full backup every Sunday at 02:00, Warsaw time."
+    assert len(fine["next_runs"]) == 20
+    assert all("T02:00:00+" in run["local"] or "T03:00:00+" in run["local"] for run in fine["next_runs"])
+    odd = {**SCHEDULE, "zone": "Asia/Singapore", "occurrences": ["FIRST", "THIRD"]}
+    refused = vera.post("schedules/preview/", {**odd, "days_of_week": ["MONDAY", "WEDNESDAY", "FRIDAY"]}).data
+    assert refused["works"] is False
+    assert "falls on the day before" in refused["refusal"]
+    assert refused["alternatives"][0]["time_of_day"] == "08:00"
+    assert vera.post("schedules/preview/", refused["alternatives"][0]).data["works"] is True
+    assert list(vera.post("schedules/preview/", {**SCHEDULE, "zone": "Odd"}).data["errors"]) == ["zone"]
