@@ -34,7 +34,7 @@ from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.drafts import PolicyDraft
 from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.listing import Standing
-from vplus_bridge.protection.models import LIVING, Policy, PolicyState
+from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.request_policy import request_policy_delete, request_put_back
 
 MACHINES_SHOWN = 50
@@ -245,10 +245,7 @@ def _draft_url(actor: Actor, policy: Policy, failed: Operation) -> str:
 def _unmade(actor: Actor) -> Sequence[dict[str, Any]]:
     """Return the newest policies that could not be made, so that their drafts are found again."""
     since = timezone.now() - UNMADE_FOR
-    made = Policy.objects.filter(state__in=LIVING).values("name")
-    gone = Policy.objects.filter(state=PolicyState.NOT_MADE, created_at__gte=since).exclude(name__in=made)
-    gone = gone.order_by("-created_at")[:UNMADE_SHOWN]
-    by_id = {str(row.pk): row for row in gone}
+    by_id = {str(row.pk): row for row in visible.not_made(actor, since)[:UNMADE_SHOWN]}
     rows = operations.operations(actor).filter(kind=Kind.POLICY, state=State.FAILED, subject__in=list(by_id))
     new = reverse("tenant:policy_new", kwargs={"tenant_slug": actor.tenant_slug})
     return [

@@ -12,7 +12,8 @@ from portal.web.policy_forms import Editor
 from tenants.rights import Actor
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.ownership import visible
-from vplus_bridge.protection.models import Policy, PolicyMember
+from vplus_bridge.protection import visible as visible_policies
+from vplus_bridge.protection.models import Policy
 
 FOUND_SHOWN = 25
 NAMED_IN_AN_ERROR = 10
@@ -60,7 +61,7 @@ def of_editor(actor: Actor, policy: Policy | None, editor: Editor) -> Picks:
     if text:
         others = others.filter(Q(name__icontains=text) | Q(guid=text) | Q(uuid__iexact=text))
     found = list(others.order_by("name", "guid")[:FOUND_SHOWN])
-    members = PolicyMember.objects.filter(virtual_machine_guid__in=[*chosen, *(row.guid for row in found)])
+    members = visible_policies.memberships(actor, [*chosen, *(row.guid for row in found)])
     if policy is not None:
         members = members.exclude(policy=policy)
     holders = dict(members.values_list("virtual_machine_guid", "policy__name"))

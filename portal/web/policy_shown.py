@@ -20,7 +20,7 @@ from vplus_bridge.operations.moves import Kind
 from vplus_bridge.ownership import visible as owned
 from vplus_bridge.protection import schedule_words, visible
 from vplus_bridge.protection.listing import Standing, next_run
-from vplus_bridge.protection.models import Policy, PolicyMember
+from vplus_bridge.protection.models import Policy
 from vplus_bridge.protection.wall_time import Promise
 
 STANDING: Mapping[Standing, Badge] = {
@@ -94,7 +94,7 @@ def policy_url(name: str, slug: str, policy_id: UUID) -> str:
 
 def urls_by_machine(actor: Actor, guids: Iterable[str]) -> dict[str, str]:
     """Return the address of each machine's policy, by the machine's guid, in one SQL statement."""
-    rows = PolicyMember.objects.filter(virtual_machine_guid__in=list(guids), policy__in=visible.policies(actor))
+    rows = visible.memberships(actor, guids)
     pairs = rows.values_list("virtual_machine_guid", "policy")
     return {guid: policy_url("policy_detail", actor.tenant_slug, policy_id) for guid, policy_id in pairs}
 

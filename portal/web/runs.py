@@ -19,7 +19,7 @@ from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
 from vplus_bridge.mirror.models import Task
 from vplus_bridge.operations import visible as operations
-from vplus_bridge.operations.models import ChainTask, Operation
+from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.ownership import visible
 
@@ -119,8 +119,7 @@ def filtered_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
     if kind := bar.value("type"):
         rows = rows.filter(type=kind)
     if bar.value("mine"):
-        mine = ChainTask.objects.filter(attempt__step__operation__requested_by_id=actor.membership_id)
-        rows = rows.filter(guid__in=mine.values("task_guid"))
+        rows = rows.filter(guid__in=operations.tasks_asked_by(actor).values("guid"))
     return _common(actor, rows, bar, bar.value("vm"))
 
 

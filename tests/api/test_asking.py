@@ -70,7 +70,7 @@ def test_another_wish_is_refused_one_by_one_and_409_where_none_starts(ready: Non
     [
         ({}, "kind", "required"),
         ({"kind": "backup"}, "virtual_machines", "required"),
-        ({"kind": "restore", "restore_point": "b-1"}, "kind", "What works is: backup"),
+        ({"kind": "policy", "name": "Gold"}, "kind", "What works is: backup"),
         ({"kind": ["backup"], "virtual_machines": ["vm-1"]}, "kind", "What works is: backup"),
         (wish(), "virtual_machines", "at least one"),
         ({**wish(), "virtual_machines": "vm-1"}, "virtual_machines", "list"),

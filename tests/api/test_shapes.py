@@ -217,7 +217,14 @@ def test_an_operation_that_has_ended(cast: Cast, rows: Rows, alice: Script) -> N
         "vm-1", cast.alpha, state="failed", error_code="could_not_store", vendor_text="S3 key AKIA rejected"
     )
     shape = alice.get(f"operations/{good.pk}/").data
-    assert shape["result"] == {"restore_point": "b-1", "type": "FULL", "taken_at": iso(NOW), "size": 5}
+    assert shape["result"] == {
+        "restore_point": "b-1",
+        "type": "FULL",
+        "taken_at": iso(NOW),
+        "size": 5,
+        "virtual_machine": None,
+        "name": None,
+    }
     assert (shape["estimate"], shape["error"], shape["finished_at"]) == (None, None, iso(NOW))
     answer = alice.get(f"operations/{bad.pk}/")
     assert answer.data["error"] == {

@@ -36,7 +36,7 @@ def test_a_backup_from_the_wish_to_the_restore_point(cast: Cast, mirrored: Bridg
     tasks = oscar.all("tasks/", backup=new)
     assert {task["operation"] for task in tasks} == {end["id"]}
     assert {task["type"] for task in tasks} == {"EXPORT", "STORE"}
-    assert oscar.get("virtual-machines/vm-alpha-web/").data["allowed_actions"] == ["back_up"]
+    assert oscar.get("virtual-machines/vm-alpha-web/").data["allowed_actions"] == ["back_up", "restore"]
 
 
 def test_what_is_read_causes_no_call_to_vplus(cast: Cast, mirrored: Bridge) -> None:

@@ -79,3 +79,10 @@ def tasks_of_backup(actor: Actor, backup_guid: str) -> QuerySet[Task]:
     """
     chained = ChainTask.objects.filter(attempt__step__operation__in=operations(actor).filter(backup_guid=backup_guid))
     return visible.tasks(actor).filter(Q(backup_guid=backup_guid) | Q(guid__in=chained.values("task_guid")))
+
+
+def tasks_asked_by(actor: Actor) -> QuerySet[Task]:
+    """Return the tasks of operations that the actor's own membership asked for."""
+    mine = operations(actor).filter(requested_by_id=actor.membership_id)
+    linked = ChainTask.objects.filter(attempt__step__operation__in=mine)
+    return visible.tasks(actor).filter(guid__in=linked.values("task_guid"))

@@ -1,5 +1,7 @@
 """What an actor sees of policies: the accessors that views and services start from, as in ownership/visible.py."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -8,7 +10,7 @@ from tenants.refusals import NotVisible
 from tenants.rights import Actor
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
-from vplus_bridge.protection.models import LIVING, Policy, Schedule
+from vplus_bridge.protection.models import LIVING, Policy, PolicyMember, PolicyState, Schedule
 
 
 def policies(actor: Actor) -> QuerySet[Policy]:
@@ -45,3 +47,16 @@ def changes(actor: Actor, policy_id: UUID) -> QuerySet[Operation]:
     """
     policy(actor, policy_id)
     return Operation.objects.filter(kind=Kind.POLICY, subject=str(policy_id)).order_by("-requested_at", "pk")
+
+
+def memberships(actor: Actor, vm_guids: Iterable[str]) -> QuerySet[PolicyMember]:
+    """Return which of these virtual machines are in which of the policies that the actor sees."""
+    return PolicyMember.objects.filter(virtual_machine_guid__in=list(vm_guids), policy__in=policies(actor))
+
+
+def not_made(actor: Actor, since: datetime) -> QuerySet[Policy]:
+    """Return policies that were asked for since then and could not be made, newest first, unless their name is taken now."""
+    del actor  # the scope has narrowed them to the tenant already
+    made = Policy.objects.filter(state__in=LIVING).values("name")
+    gone = Policy.objects.filter(state=PolicyState.NOT_MADE, created_at__gte=since)
+    return gone.exclude(name__in=made).order_by("-created_at")
