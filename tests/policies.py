@@ -32,3 +32,11 @@ def kept(
         for position, schedule in enumerate(schedules, 1):
             Schedule.objects.create(tenant=tenant, policy=policy, position=position, **schedule)
     return policy
+
+
+def in_vplus(guid: str, **facts: Any) -> Any:
+    """Return a policy as the mirror holds it."""
+    from vplus_bridge.models import VplusPolicy
+
+    with every_tenant("test"):
+        return VplusPolicy.objects.create(guid=guid, **{"name": guid, "active": True, "rules": [], **facts})

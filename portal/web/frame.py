@@ -144,6 +144,7 @@ def _console_frame(request: HttpRequest, provider: ProviderActor) -> Frame:
                 counter_tone=tone,
                 counter_words=_("%(n)d without an owner") % {"n": count},
             ),
+            MenuEntry(_("Policies"), "calendar-time", reverse("console:policies"), current=here == "console:policies"),
             MenuEntry(
                 _("Needs attention"),
                 "user-exclamation",

@@ -16,7 +16,7 @@ from tenants.models import Token
 from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Bridge, Cast, Member
-from tests.policies import NIGHTLY, kept
+from tests.policies import NIGHTLY, in_vplus, kept
 from tests.processes import Processes, collect_static_files
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -179,6 +179,8 @@ def house(cast: Cast) -> House:
     differing = kept(cast.alpha, "Every-hour-of-every-day-" * 5, "vm-long", differs_since=now, drift=drift)
     made["differing"] = f"/t/alpha/policies/{differing.pk}/"
     kept(cast.alpha, "Theirs", attached=True)
+    in_vplus("p-Theirs-alpha", name="Provider's own, attached", tenant=cast.alpha)
+    in_vplus("p-nobody", name="Provider's own", vm_guids=["vm-lab-0"])
     kept(cast.alpha, "Bronze", "vm-new", paused=True)
     return House(**made, revoke=f"/t/alpha/tokens/{tokens_of(cast.oscar)}/revoke/")
 

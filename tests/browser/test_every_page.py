@@ -138,6 +138,7 @@ def test_every_page_before_signing_in_and_of_the_console(
         web,
         [
             ("inbox", "/console/virtual-machines/"),
+            ("policies of vPlus", "/console/policies/"),
             ("needs attention", "/console/operations/"),
             ("one that needs attention", "/console/operations/" + house.attention.split("operations/")[1]),
             ("chooser", "/tenants/"),

@@ -114,6 +114,11 @@ CONSOLE_PAGES = {
         {"operation_id": "{operation}"},
         body={"exit": "abandon", "reason": "because"},
     ),
+    "console:policies": Asked(
+        answers(404, nobody=302, provided=200),
+        answers(404, nobody=302, provider=400, auditor=403),
+        body={"policy": "p-never", "tenant": "alpha"},
+    ),
     "console:inbox": Asked(
         answers(404, nobody=302, provided=200),
         answers(404, nobody=302, provider=302, auditor=403),
