@@ -38,6 +38,8 @@ from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.request_policy import request_policy_delete, request_put_back
 
 MACHINES_SHOWN = 50
+READ_WITHIN_SECONDS = 60.0
+"""vPlus's policies are read every ten seconds, or less often where there are many."""
 UNMADE_SHOWN, UNMADE_FOR = 3, timedelta(days=7)
 
 
@@ -76,6 +78,7 @@ def policy_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
             )
             for policy in page.rows
         ],
+        "age": _age(now),
         "none_at_all": not page.rows and not bar.context()["chips"],
         "new_url": reverse("tenant:policy_new", kwargs={"tenant_slug": tenant_slug}) if can_change else "",
         "unmade": _unmade(actor) if can_change else [],
@@ -96,13 +99,11 @@ def policy_detail(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
     labels = {row.destination_guid: row.label for row in owned.destinations(actor)}
     failed = asked[0] if asked and asked[0].state == State.FAILED else None
     can_change = may_change(actor) and not policy.attached
-    read = state_of(POLICIES)
     context = {
         "policy": policy,
         "badge": policy_shown.STANDING[standing],
         "lead": _lead(policy, actor),
-        "age": {**age(policy.compared_at, 0, now), "stale": False} if policy.compared_at else None,
-        "read_at": read.succeeded_at,
+        "age": _age(now),
         "schedules": _schedule_lines(policy, draft, now),
         "machines": [
             {"name": row.name, "url": shown.machine_url("vm_detail", tenant_slug, row.guid), "gone": row.gone}
@@ -196,6 +197,11 @@ def may_change(actor: Actor) -> bool:
 def crumbs(slug: str) -> list[dict[str, str]]:
     """Return the way from the list."""
     return [{"word": _("Policies"), "url": reverse("tenant:policy_list", kwargs={"tenant_slug": slug})}]
+
+
+def _age(now: datetime) -> dict[str, Any]:
+    """Return how old our view of vPlus's policies is, by which differences are seen."""
+    return age(state_of(POLICIES).succeeded_at, READ_WITHIN_SECONDS, now)
 
 
 def _version(request: HttpRequest) -> int:

@@ -88,6 +88,15 @@ def test_the_list_tells_runs_machines_next_run_and_state(alice: Visitor, cast: C
     assert rows["bronze"][2] == "–"
 
 
+def test_list_and_page_say_how_old_the_comparison_is(alice: Visitor, rows: Rows, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold")
+    for path in (POLICIES, page_of(policy)):
+        assert "Not read yet" in alice.get(path).main.text
+    rows.reading("policies", timezone.now() - timedelta(seconds=42))
+    for path in (POLICIES, page_of(policy)):
+        assert "Compared with vPlus as of 42 s ago" in alice.get(path).main.text
+
+
 @pytest.mark.parametrize(
     ("state", "names"),
     [
