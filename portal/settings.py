@@ -222,6 +222,8 @@ CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = False  # the proxy in front does it, and health checks come as http
 SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = False
+# A policy holds up to 5,000 virtual machines, each a field of its editor, and each of them may be confirmed to move.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 12_000
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 if TRUSTED_PROXY_COUNT:

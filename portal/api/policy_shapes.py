@@ -19,6 +19,7 @@ from vplus_bridge.protection.models import Policy, Schedule
 from vplus_bridge.protection.stored import columns_of, promise_of
 from vplus_bridge.protection.wall_time import BackupType, ExecutionType, Month, Occurrence, Promise, Weekday
 
+MOST_MINUTES = 100_000
 CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -48,14 +49,18 @@ class ScheduleMembers(Form):
     time_of_day = Clock(required=False, allow_null=True, help_text="TIME: HH:MM")
     start = Clock(required=False, allow_null=True, help_text="INTERVAL: the first run of a day, HH:MM")
     end = Clock(required=False, allow_null=True, help_text="INTERVAL: no run after it, HH:MM")
-    frequency_minutes = WholeNumber(required=False, allow_null=True, help_text="INTERVAL: at least 15")
+    frequency_minutes = WholeNumber(
+        required=False, allow_null=True, max_value=MOST_MINUTES, help_text="INTERVAL: at least 15"
+    )
     months = serializers.ListField(child=OneOf([one.name for one in Month]), required=False, help_text="Empty: any")
     occurrences = serializers.ListField(
         child=Text(),
         required=False,
         help_text=f"Which of its kind a day is in its month: {', '.join(Occurrence.__members__)}. Empty: any",
     )
-    start_window_minutes = WholeNumber(required=False, help_text="How late a run may start; default 360")
+    start_window_minutes = WholeNumber(
+        required=False, max_value=MOST_MINUTES, help_text="How late a run may start; default 360"
+    )
     active = YesOrNo(required=False, help_text="default true")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -110,7 +111,7 @@ def policy_detail(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
             for row in machines[:MACHINES_SHOWN]
         ],
         "machine_count": machines.count(),
-        "machines_url": f"{reverse('tenant:vm_list', kwargs={'tenant_slug': tenant_slug})}?policy={policy.name}",
+        "machines_url": f"{reverse('tenant:vm_list', kwargs={'tenant_slug': tenant_slug})}?{urlencode({'policy': policy.name})}",
         "destination": labels.get(draft.destination or "", ""),
         "draft": draft,
         "changes": policy_shown.changes(actor, asked),

@@ -20,6 +20,8 @@ WINDOWS = (30, 60, 120, 180, 240, 360, 480, 720, 1200)
 PREFIX = "s"
 USUAL = ScheduleDraft(backup_type="INCREMENTAL", days_of_week=tuple(day.name for day in Weekday), time_of_day=None)
 LONGEST_PASTE = 200_000
+MOST_MINUTES = 100_000
+"""More than any length that a schedule can have; which it can is said by the service."""
 NIGHT = time(2, 0)
 
 
@@ -127,7 +129,7 @@ class ScheduleForm(forms.Form):
         widget=forms.RadioSelect,
     )
     time_of_day = _time(gettext_lazy("At"))
-    frequency_minutes = Minutes(label=gettext_lazy("Every"), widget=Lengths(FREQUENCIES))
+    frequency_minutes = Minutes(label=gettext_lazy("Every"), max_value=MOST_MINUTES, widget=Lengths(FREQUENCIES))
     start = _time(gettext_lazy("From"))
     end = _time(gettext_lazy("To"))
     zone = Words(
@@ -153,7 +155,7 @@ class ScheduleForm(forms.Form):
         choices=[(month.name, MONTHS[month]) for month in Month],
         widget=forms.CheckboxSelectMultiple,
     )
-    start_window_minutes = Minutes(label=gettext_lazy("Start within"), widget=Lengths(WINDOWS))
+    start_window_minutes = Minutes(label=gettext_lazy("Start within"), max_value=MOST_MINUTES, widget=Lengths(WINDOWS))
     active = forms.BooleanField(label=gettext_lazy("Active"), required=False)
 
     @property
@@ -252,7 +254,7 @@ def posted_editor(data: QueryDict) -> Editor:
         PolicyForm(data),
         [ScheduleForm(data, prefix=prefix) for prefix in sent],
         [guid for guid in dict.fromkeys(data.getlist("vm")) if "\0" not in guid],
-        data.getlist("move"),
+        [guid for guid in data.getlist("move") if "\0" not in guid],
     )
 
 

@@ -105,6 +105,8 @@ def test_a_policy_is_asked_for(alice: Script) -> None:
         ({"schedules": [SCHEDULE, {**SCHEDULE, "zone": "Mars/Olympus"}]}, "schedules.1.zone", "Europe/Warsaw"),
         ({"schedules": [{**SCHEDULE, "occurrences": ["FIFTH"]}]}, "schedules.0.occurrences", "LAST"),
         ({"schedules": [{**SCHEDULE, "start_window_minutes": 1}]}, "schedules.0.start_window_minutes", "5 minutes"),
+        ({"schedules": [{**SCHEDULE, "frequency_minutes": 10**15}]}, "schedules.0.frequency_minutes", "100000"),
+        ({"schedules": [{**SCHEDULE, "start_window_minutes": 10**15}]}, "schedules.0.start_window_minutes", "100000"),
         ({"odd": 1}, "odd", "no such member"),
     ],
 )

@@ -297,6 +297,34 @@ def test_a_time_that_is_none_is_said_at_its_field(alice: Visitor, machines: None
     assert "valid time" in page.one(id="id_s0-time_of_day-error").text
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"s0-frequency_minutes": "9" * 30},
+        {"s0-start_window_minutes": "9" * 30},
+        {"s0-zone": "a\0b"},
+        {"paste": "a\0b"},
+        {"find": "a\0b"},
+        {"vm": ["a\0b"]},
+        {"move": ["a\0b"]},
+        {"s0-id": "odd"},
+        {"schedule": ["s0", "s0", "s99", "odd"]},
+        {"version": "odd"},
+        {"s0-months": ["SMARCH"]},
+    ],
+)
+@pytest.mark.parametrize("do", ["save", "preview", "use-9-9", "remove-odd", "odd"])
+def test_odd_input_is_never_our_trouble(odd: dict[str, Any], do: str, alice: Visitor, machines: None) -> None:
+    page = alice.post(NEW, **(filled(alice.get(NEW), NEW, name="Gold", vm=["vm-1"]) | odd | {"do": do}))
+    assert page.status in (200, 400)
+
+
+def test_a_policy_of_thousands_of_machines_can_be_saved(alice: Visitor, rows: Rows, cast: Cast, machines: None) -> None:
+    guids = [f"vm-many-{number}" for number in range(1200)]
+    page = alice.post(NEW, **filled(alice.get(NEW), NEW, name="Gold", vm=guids, do="preview"))
+    assert page.status == 200
+
+
 def test_schedules_are_added_and_removed(alice: Visitor, machines: None) -> None:
     page = alice.post(NEW, **filled(alice.get(NEW), NEW, name="Gold", do="add"))
     assert page.form(NEW)["schedule"] == ["s0", "s1"]
