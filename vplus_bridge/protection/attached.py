@@ -4,17 +4,17 @@ Such a policy stays the provider's to change. Its rows follow the mirror; its sc
 shared with policies that the tenant must not see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import structlog
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from tenants import audit
 from tenants.refusals import Invalid
-from tenants.rights import ProviderActor
+from tenants.rights import ProviderActor, Right
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.drafts import LONGEST_NAME
@@ -55,6 +55,19 @@ def attach_policy(
     attribute_mirrored()
     _note(actor, "policy.attach", policy, via)
     return policy
+
+
+def in_vplus(provider: ProviderActor) -> QuerySet[VplusPolicy]:
+    """Return the policies that vPlus has, whosesoever they are. Raises NotAllowed."""
+    provider.require(Right.PROVIDER_READ)
+    return VplusPolicy.objects.filter(gone_at=None)
+
+
+def holders(provider: ProviderActor, guids: Iterable[str]) -> dict[str, Policy]:
+    """Return, by guid of vPlus, the policies of tenants that these are, with the tenant of each. Raises NotAllowed."""
+    provider.require(Right.PROVIDER_READ)
+    rows = Policy.objects.filter(vplus_guid__in=[guid for guid in guids if guid], state__in=LIVING)
+    return {row.vplus_guid: row for row in rows.select_related("tenant")}
 
 
 def detach_policy(*, tenant_id: UUID, guid: str, actor: ProviderActor | None = None, via: str = "") -> Policy:

@@ -21,9 +21,9 @@ from vplus_bridge.mirror.policies import POLICIES
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.ownership.assignment import tenant_by_slug
 from vplus_bridge.ownership.by_provider import tenants
-from vplus_bridge.protection.attached import attach_policy, detach_policy
+from vplus_bridge.protection.attached import attach_policy, detach_policy, holders, in_vplus
 from vplus_bridge.protection.drafts import LONGEST_NAME
-from vplus_bridge.protection.models import LIVING, Policy
+from vplus_bridge.protection.models import Policy
 
 BY_NAME = Keyset("name", (Key("name"), Key("guid")))
 OWNED, NOBODYS = "owned", "nobody"
@@ -71,8 +71,8 @@ def _attach(request: ScopedRequest, provider: ProviderActor, given: dict[str, st
 
 
 def _detach(request: ScopedRequest, provider: ProviderActor, guid: str) -> HttpResponse:
-    held = Policy.objects.filter(vplus_guid=guid, attached=True, state__in=LIVING).select_related("tenant").first()
-    if held is None:
+    held = holders(provider, [guid]).get(guid)
+    if held is None or not held.attached:
         messages.warning(request, _("This policy is attached to nobody any more."))
         return redirect("console:policies")
     detach_policy(tenant_id=held.tenant_id, guid=guid, actor=provider, via="console")
@@ -90,12 +90,11 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AttachForm) 
         ],
         kept=("size",),
     )
-    rows = VplusPolicy.objects.filter(gone_at=None, name__icontains=bar.value("search").replace("\0", ""))
+    rows = in_vplus(provider).filter(name__icontains=bar.value("search").replace("\0", ""))
     if owner := bar.value("owner"):
         rows = rows.filter(tenant__isnull=owner == NOBODYS)
     page = page_of(rows, BY_NAME, bar.cursor, bar.size)
-    held = Policy.objects.filter(vplus_guid__in=[row.guid for row in page.rows], state__in=LIVING)
-    ours = {one.vplus_guid: one for one in held.select_related("tenant")}
+    ours = holders(provider, [row.guid for row in page.rows])
     return {
         "filters": bar.context(),
         "read_at": state_of(POLICIES).succeeded_at,
