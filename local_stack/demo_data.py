@@ -50,8 +50,9 @@ def main() -> None:
                 if destination["default"] or (tenant["slug"] in _WITH_A_CHOICE and _is_for_everybody(destination)):
                     call_command("allow_destination", tenant["slug"], destination["guid"], stdout=io.StringIO())
             platforms.allow_targets(tenant)
-    with step("Demo: policies that vPlus had before"):
+    with step("Demo: policies that vPlus had before, and what they promise"):
         _attach_policies(tenants)
+        call_command("sync_inventory", no_histories=True, stdout=io.StringIO())  # verdicts of machines that have owners now
     with step(f"Demo: {len(PEOPLE)} people"):
         for person in PEOPLE:
             _make_person(person.email, person.name, person.places)

@@ -194,13 +194,18 @@ def read_infrastructure() -> None:
         except VplusError:
             return  # written down by the reading itself
         after_policies()
-        with every_tenant("jobs: after the infrastructure"):
-            # A project that can be read now may tell whose a machine is.
-            assignment.attribute()
-            promises.refresh(database_now())
-            policy_names.name_policies()
-            # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
-            told_machines.tell(verdict.judge())
+        after_infrastructure()
+
+
+def after_infrastructure() -> None:
+    """Let owners, promises and every verdict follow what the small listings told."""
+    with every_tenant("jobs: after the infrastructure"):
+        # A project that can be read now may tell whose a machine is.
+        assignment.attribute()
+        promises.refresh(database_now())
+        policy_names.name_policies()
+        # All of them: a verdict that a worker could not write any more, because it was ended, is made up for here.
+        told_machines.tell(verdict.judge())
 
 
 def policies_once(vplus: VplusClient) -> None:

@@ -5,13 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tenants.scope import every_tenant
 from vplus_bridge import jobs
 from vplus_bridge.client import VplusError
 from vplus_bridge.connection import client
 from vplus_bridge.mirror.infrastructure import read_infrastructure
 from vplus_bridge.mirror.policies import read_policies
-from vplus_bridge.ownership.assignment import attribute
 
 ONE_ROUND = 30.0
 
@@ -44,5 +42,4 @@ class Command(BaseCommand):
                 self.stdout.write(f"{total} histories read.")
         except VplusError as problem:
             raise CommandError(f"vPlus cannot be read: {problem.user_message}.") from None
-        with every_tenant("command sync_inventory"):
-            attribute()
+        jobs.after_infrastructure()
