@@ -126,9 +126,12 @@ def _state_words(counts: Mapping[str, int], total: int) -> tuple[str, str]:
             "%(n)d of %(total)d virtual machines are not protected",
             count,
         )
-        return words % {**figures, "n": count}, _("There is no restore point of it.") if count == 1 else _(
-            "There is no restore point of any of them."
+        lead = ngettext(
+            "It has no restore point, or only one that is far older than promised.",
+            "They have no restore point, or only ones that are far older than promised.",
+            count,
         )
+        return words % {**figures, "n": count}, lead
     if count := counts["at_risk"]:
         words = ngettext(
             "%(n)d of %(total)d virtual machines is at risk", "%(n)d of %(total)d virtual machines are at risk", count
