@@ -52,7 +52,8 @@ def main() -> None:
             platforms.allow_targets(tenant)
     with step("Demo: policies that vPlus had before, and what they promise"):
         _attach_policies(tenants)
-        call_command("sync_inventory", no_histories=True, stdout=io.StringIO())  # verdicts of machines that have owners now
+        # Once more, for the verdicts of machines that have owners now.
+        call_command("sync_inventory", no_histories=True, stdout=io.StringIO())
     with step(f"Demo: {len(PEOPLE)} people"):
         for person in PEOPLE:
             _make_person(person.email, person.name, person.places)
