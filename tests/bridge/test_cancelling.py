@@ -109,6 +109,25 @@ def test_a_queued_backup_is_removed_and_only_then_called_cancelled(
     assert found.finished_at is not None
 
 
+def test_a_task_that_was_removed_before_it_was_ever_read_is_seen_to_have_gone(
+    cast: Cast, start_simulator: StartSimulator
+) -> None:
+    """Crash point: the answer named the task, and the cancel came before any reading of it."""
+    bridge = Bridge(start_simulator(task_response="array", pickup_seconds=600))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    asked = ask(cast.oscar)
+    bridge.send()
+    assert operation(asked).state == "submitted"
+    assert tasks() == {}
+    ask_cancel(cast.oscar, asked)
+    bridge.send()
+    assert len(cancels(bridge)) == 1
+    bridge.poll()
+    found = operation(asked)
+    assert (found.state, found.error_code) == ("cancelled", "cancelled")
+
+
 def test_a_running_backup_is_asked_once_and_told_as_cancelled_when_vplus_says_so(cast: Cast, mirrored: Bridge) -> None:
     asked = running(mirrored, cast.oscar)
     first, second = ask_cancel(cast.oscar, asked), ask_cancel(cast.alice, asked)

@@ -108,6 +108,21 @@ def _is_of(task: TaskRecord, vm_guid: str) -> bool:
     return task.vm_guid == vm_guid or (task.type in RESTORES and task.dst_guid == vm_guid)
 
 
+def make_known(record: TaskRecord, attribute: Attribute) -> None:
+    """Write a task that was read by itself, where the mirror does not have it yet; a row that is there stays as it is.
+
+    What is about to be removed has to be there before, or nobody would see it go.
+    """
+    with every_tenant(REASON):
+        if Task.objects.filter(guid=record.guid).exists():
+            return
+        machine = _sources([record]).get(record.guid, record.vm_guid)
+        row = _row(record, None, digest_of(record), database_now(), machine)
+        Task.objects.bulk_create([row], ignore_conflicts=True)
+        if row.virtual_machine_guid:
+            attribute({row.virtual_machine_guid})
+
+
 def _live_but(seen: Collection[str]) -> list[str]:
     with every_tenant(REASON):
         return [guid for guid in Task.objects.filter(live=True).values_list("guid", flat=True) if guid not in seen]

@@ -8,11 +8,12 @@ import structlog
 from vplus_bridge.client import Dialect, NotFound, OutcomeKind, VplusClient, VplusError
 from vplus_bridge.client import Outcome as Answer
 from vplus_bridge.mirror.read_state import close_gap, note_gap
-from vplus_bridge.mirror.tasks import ENDED
+from vplus_bridge.mirror.tasks import ENDED, make_known
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import Kind, State
 from vplus_bridge.operations.transitions import fail, move, warn
 from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged, Write
+from vplus_bridge.ownership.assignment import attribute_tasks
 
 log = structlog.get_logger(__name__)
 GAP = "cancel"
@@ -39,6 +40,8 @@ class CancelWrite(Write):
             raise WorldChanged("too_late_to_cancel") from None
         if task.state in ENDED:
             raise WorldChanged("too_late_to_cancel")
+        # A queued task is removed and forgotten at once: where the mirror never had it, nobody would see that it went.
+        make_known(task, attribute_tasks)
         return Prepared([], [], timedelta(), {"state": task.state})
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
