@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("--speed", type=float, default=1.0, help="how much faster than the wall clock time passes (%(default)s)")
     add("--clock-offset", type=float, default=0.0, metavar="SECONDS", help="a clock that is wrong by this much")
     add("--stepped", action="store_true", help="time moves only by POST /control/step")
+    add("--dialect", choices=("guide", "current"), help="the generation of the API that is spoken (guide)")
     add("--richness", choices=("poorest", "plain", "generous"), help="what the answers contain (poorest)")
     add("--no-paging", action="store_true", help="page and size are ignored, X-Total-Count is not sent")
     add("--paging", action="store_true", help="page and size are honoured, also at the poorest")
@@ -83,7 +84,7 @@ def options_from(arguments: argparse.Namespace) -> ServerOptions:
         raise ValueError("--paging and --no-paging exclude each other")
     if arguments.paging or arguments.no_paging:
         changes["paging"] = arguments.paging
-    for name in ("richness", "tenant_filter", "task_response"):
+    for name in ("dialect", "richness", "tenant_filter", "task_response"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
     try:

@@ -308,7 +308,7 @@ class Engine:
         self.world.last_cleanup = at
         task = Task(
             guid=self.world.new_guid("task"),
-            type="OLD_BACKUPS_REMOVAL",
+            type="BACKUP_CLEANUP" if self.settings.current else "OLD_BACKUPS_REMOVAL",
             state="FINISHED",
             created=at,
             number=self.world.number("task order"),

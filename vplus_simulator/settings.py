@@ -7,12 +7,16 @@ from typing import Any, Literal
 import msgspec
 
 Richness = Literal["poorest", "plain", "generous"]
+Dialect = Literal["guide", "current"]
 TenantFilter = Literal["guide", "current", "ignored"]
 TaskResponse = Literal["default", "one", "array", "batch", "empty"]
 
 
 class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The switches. Names ending in `_seconds` are simulated seconds; None means "as the richness says"."""
+
+    dialect: Dialect = "guide"
+    """Which generation of the API this server speaks, and demands (vplus-api.md 0.1)."""
 
     # What the answers contain (vplus-api.md 4.31).
     richness: Richness = "poorest"
@@ -50,15 +54,16 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     # Policies, rules and schedules (vplus-api.md 2.7, 2.8, 4.7, 4.11).
     duplicate_name: Literal[409, 400, 500] = 409
     """What a policy or a schedule with a name that somebody has is answered."""
-    policy_rules: Literal["separate", "required"] = "separate"
-    """separate: a policy comes first, its rule by a call of its own (guide), and `rules` of a policy's body are not
-    looked at. required: a policy without rules in its body is refused, and a PUT replaces them too (current)."""
+    policy_rules: Literal["separate", "required"] | None = None
+    """None: as the dialect has it. separate: a policy comes first, its rule by a call of its own (guide), and `rules` of
+    a policy's body are not looked at. required: a policy without rules in its body is refused, and a PUT replaces them
+    too (current)."""
     second_rule: Literal["accepted", "refused"] = "accepted"
     """Whether a policy can have more than one rule (vplus-api.md 4.6)."""
     put_without_tenant: Literal["keeps", "clears"] = "keeps"
     """What a PUT without a tenant does to the label of a policy or a schedule (vplus-api.md 7.1)."""
-    prefix_names: bool = False
-    """Whether names of labelled objects come back as `uuid_<project>_<name>` (vplus-api.md 1.9)."""
+    prefix_names: bool | None = None
+    """Whether names of labelled objects come back as `uuid_<project>_<name>` (vplus-api.md 1.9); None: in current."""
     created_object: Literal["body", "empty"] = "body"
     """Whether creating a policy, a rule or a schedule answers 201 with the record, or with nothing."""
     schedule_in_use: Literal["removed", "refused"] = "removed"
@@ -122,7 +127,22 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     @property
     def tenants(self) -> TenantFilter:
         """The tenant filter that works."""
-        return self.tenant_filter or ("guide" if self.richness == "generous" else "ignored")
+        return self.tenant_filter or (self.dialect if self.richness == "generous" else "ignored")
+
+    @property
+    def current(self) -> bool:
+        """Whether the current dialect is spoken."""
+        return self.dialect == "current"
+
+    @property
+    def embeds_rules(self) -> bool:
+        """Whether a policy and its rules are written in one call (vplus-api.md 3.8)."""
+        return self.current if self.policy_rules is None else self.policy_rules == "required"
+
+    @property
+    def prefixes(self) -> bool:
+        """Whether names come back with their project before them."""
+        return self.current if self.prefix_names is None else self.prefix_names
 
     @property
     def created_tasks(self) -> TaskResponse:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .entities import (
     DAYS,
@@ -34,8 +34,10 @@ from .settings import Richness, Settings
 from .world import World
 
 Record = dict[str, Any]
-ORDER: dict[Richness, int] = {"poorest": 0, "plain": 1, "generous": 2}
+ORDER: dict[Richness | Literal["never"], int] = {"poorest": 0, "plain": 1, "generous": 2, "never": 3}
 DAY = 86_400_000
+LOCATION = "location-"
+"""The guid of a backup's only location is this before the backup's own."""
 
 OTHER_POLICY_MEMBERS = (
     "backupRetryCount",
@@ -82,9 +84,11 @@ class Member(NamedTuple):
     """One member of a record. `detail`: only where one object was asked for."""
 
     name: str
-    richness: Richness
+    richness: Richness | Literal["never"]
     value: Callable[[Painter, Any], Any]
     detail: bool = False
+    current: Richness | Literal["never"] | None = None
+    """The least richness in the current dialect, where it is another one there."""
 
 
 class Painter:
@@ -95,6 +99,12 @@ class Painter:
         self.settings = settings
         self.now = now
         self._plans: dict[tuple[str, bool], list[Member]] = {}
+        self._hidden: set[str] = set()
+
+    def hide(self, name: str) -> None:
+        """Leave out a member for this call, as "policy.rules"."""
+        self._hidden.add(name)
+        self._plans.clear()
 
     def members(self, kind: str, *, detail: bool) -> list[Member]:
         """Return the members that a record of `kind` may show now."""
@@ -105,11 +115,14 @@ class Painter:
                 member
                 for member in SHAPES[kind]
                 if (detail or not member.detail)
-                and f"{kind}.{member.name}" not in self.settings.hide
-                and (ORDER[member.richness] <= level or f"{kind}.{member.name}" in self.settings.show)
+                and f"{kind}.{member.name}" not in (*self.settings.hide, *self._hidden)
+                and (ORDER[self._least(member)] <= level or f"{kind}.{member.name}" in self.settings.show)
             ]
             self._plans[kind, detail] = plan
         return plan
+
+    def _least(self, member: Member) -> Richness | Literal["never"]:
+        return member.current if self.settings.current and member.current else member.richness
 
     def record(self, kind: str, item: Any, *, detail: bool = False) -> Record:
         """Return the record of one object."""
@@ -125,10 +138,15 @@ class Painter:
         item = objects.get(guid or "")
         return None if item is None else reference(item.guid, self.name(item))
 
+    @property
+    def poorest(self) -> bool:
+        """Whether no more is told than what a real client reads unguarded."""
+        return self.settings.richness == "poorest"
+
     def name(self, item: Any) -> str:
         """Return the name that an object is shown by: with its project before it where the server does that (1.9)."""
         name: str = item.name
-        if self.settings.prefix_names and isinstance(item, Policy | Rule | Schedule):
+        if self.settings.prefixes and isinstance(item, Policy | Rule | Schedule):
             return name_prefix(self.world, item) + name
         return name
 
@@ -211,14 +229,19 @@ def _locations(painter: Painter, backup: Backup) -> list[Record]:
     if destination is None:
         return []
     return [
-        {
-            "guid": f"location-{backup.guid}",
+        # At its poorest it has no guid here: clients print it, and ask /backup-locations/for-restore to restore (2.4).
+        ({} if painter.poorest else {"guid": f"{LOCATION}{backup.guid}", "roleType": enum("PRIMARY")})
+        | {
             "backupDestination": reference(destination.guid, destination.name),
-            "roleType": enum("PRIMARY"),
             "status": enum(state.get(backup.status, "IN_PROGRESS")),
             "retentionHint": enum("STANDARD_RETENTION"),
         }
     ]
+
+
+def _location_status(painter: Painter, backup: Backup) -> Record:
+    status: Record = _locations(painter, backup)[0]["status"]
+    return status
 
 
 def _interval(painter: Painter, schedule: Schedule) -> Record | None:
@@ -247,10 +270,12 @@ def _rule_destinations(painter: Painter, rule: Rule) -> list[Record]:
 
 def _rule_destination(painter: Painter, rule: Rule, destination: Destination) -> Record:
     told = rule.details.get(destination.guid) or RuleDestination()
+    least = {"backupDestination": reference(destination.guid, painter.name(destination)), "roleType": enum(told.role)}
+    if painter.poorest:
+        return least
     return {
         "guid": f"{rule.guid}-{destination.guid}",
-        "backupDestination": reference(destination.guid, painter.name(destination)),
-        "roleType": enum(told.role),
+        **least,
         "active": told.active,
         "daysToKeepRetentionLock": told.lock_days,
         "backupRetentionSettings": {
@@ -262,6 +287,10 @@ def _rule_destination(painter: Painter, rule: Rule, destination: Destination) ->
             **(told.retention or {}),
         },
     }
+
+
+def _plain_destinations(painter: Painter, rule: Rule) -> list[Record]:
+    return [reference(guid, painter.world.destinations[guid].name) for guid in rule.destinations]
 
 
 def _other(name: str) -> Callable[[Painter, Policy], Any]:
@@ -345,7 +374,7 @@ BACKUP = (
     Member("size", "generous", lambda p, b: b.size),
     Member("protectedEntity", "generous", lambda p, b: p.entity(b.vm, b.vm_name)),
     Member("parentBackup", "generous", lambda p, b: p.backup_name(b.parent)),
-    Member("backupLocations", "generous", _locations),
+    Member("backupLocations", "generous", _locations, current="poorest"),
     Member("backupRule", "generous", lambda p, b: p.refer(p.world.rules, b.rule)),
     Member("originEntity", "generous", lambda p, b: _origin(p, b.origin)),
     Member("sourceProject", "generous", lambda p, b: p.refer(p.world.projects, b.project)),
@@ -358,8 +387,9 @@ BACKUP = (
             "queuedStoreTime": b.times.queued_store,
             "storeTime": b.times.store,
         },
+        current="poorest",
     ),
-    Member("warnings", "generous", lambda p, b: b.warnings),
+    Member("warnings", "generous", lambda p, b: b.warnings, current="poorest"),
     Member("warningsPresent", "generous", lambda p, b: bool(b.warnings)),
     Member("hidden", "generous", lambda p, b: False),
 )
@@ -380,7 +410,7 @@ SCHEDULE = (
     Member("interval", "poorest", _interval),
     Member("lastRun", "generous", lambda p, s: s.last_run),
     Member("policies", "generous", _policies_of),
-    Member("tenantId", "generous", lambda p, s: s.tenant_id),
+    Member("tenantId", "generous", lambda p, s: s.tenant_id, current="never"),
 )
 
 POLICY = (
@@ -395,7 +425,7 @@ POLICY = (
     Member("autoAssignMode", "generous", lambda p, x: enum(x.auto_assign_mode)),
     Member("autoAssignSettings", "generous", lambda p, x: {"mode": enum(x.auto_assign_mode)}, detail=True),
     Member("autoRemoveNonPresent", "generous", lambda p, x: x.auto_remove_non_present, detail=True),
-    Member("tenantId", "generous", lambda p, x: x.tenant_id),
+    Member("tenantId", "generous", lambda p, x: x.tenant_id, current="never"),
     *(Member(name, "generous", _other(name), detail=True) for name in OTHER_POLICY_MEMBERS),
 )
 
@@ -404,7 +434,8 @@ RULE = (
     Member("name", "poorest", lambda p, r: p.name(r)),
     Member("policy", "generous", lambda p, r: p.refer(p.world.policies, r.policy)),
     Member("schedules", "generous", _rule_schedules),
-    Member("ruleBackupDestinations", "generous", _rule_destinations),
+    Member("backupDestinations", "generous", _plain_destinations, current="never"),
+    Member("ruleBackupDestinations", "generous", _rule_destinations, current="poorest"),
     Member("vmCount", "generous", lambda p, r: len(p.world.members_of.get(r.policy, {}))),
     Member("schedulesCount", "generous", lambda p, r: len(r.schedules)),
     Member("active", "generous", lambda p, r: r.active),
@@ -431,8 +462,8 @@ PROJECT: tuple[Member, ...] = (
 
 MANAGER = (
     Member("guid", "poorest", lambda p, m: m.guid),
-    Member("name", "poorest", lambda p, m: m.name),
-    Member("url", "generous", lambda p, m: m.url),
+    Member("name", "poorest", lambda p, m: m.name, current="generous"),
+    Member("url", "generous", lambda p, m: m.url, current="poorest"),
     Member("type", "generous", lambda p, m: enum(m.type)),
 )
 
@@ -462,10 +493,10 @@ STORAGE = (
 
 RESTORE_JOB = (
     Member("guid", "poorest", lambda p, j: j.guid),
-    Member("restoreTime", "generous", lambda p, j: j.restore_time),
+    Member("restoreTime", "generous", lambda p, j: j.restore_time, current="poorest"),
     Member("restoreType", "generous", lambda p, j: enum("RESTORE_AND_IMPORT")),
-    Member("status", "generous", lambda p, j: enum(j.status)),
-    Member("statusInfo", "generous", lambda p, j: j.status_info),
+    Member("status", "generous", lambda p, j: enum(j.status), current="poorest"),
+    Member("statusInfo", "generous", lambda p, j: j.status_info, current="poorest"),
     Member("backup", "generous", _restored_backup),
     Member("dstProtectedEntity", "generous", lambda p, j: p.entity(j.vm, None), detail=True),
     Member("restoredPeName", "generous", lambda p, j: j.name, detail=True),
@@ -480,13 +511,26 @@ RESTORE_JOB = (
             "queuedMountTime": 0,
             "mountTime": 0,
         },
+        current="poorest",
     ),
+)
+
+BACKUP_LOCATION = (
+    Member("guid", "poorest", lambda p, b: f"{LOCATION}{b.guid}"),
+    Member("backup", "poorest", lambda p, b: p.backup_name(b.guid)),
+    Member("backupDestination", "poorest", lambda p, b: p.refer(p.world.destinations, b.destination)),
+    Member("status", "poorest", _location_status),
+    Member("roleType", "plain", lambda p, b: enum("PRIMARY")),
+    Member("type", "plain", lambda p, b: enum(b.type)),
+    Member("snapshotTime", "plain", lambda p, b: b.snapshot_time),
+    Member("retentionHint", "plain", lambda p, b: enum("STANDARD_RETENTION")),
 )
 
 SHAPES: dict[str, tuple[Member, ...]] = {
     "vm": VM,
     "task": TASK,
     "backup": BACKUP,
+    "backup_location": BACKUP_LOCATION,
     "schedule": SCHEDULE,
     "policy": POLICY,
     "rule": RULE,
@@ -506,6 +550,7 @@ KINDS: dict[str, type] = {
     "vm": VirtualMachine,
     "task": Task,
     "backup": Backup,
+    "backup_location": Backup,
     "schedule": Schedule,
     "policy": Policy,
     "rule": Rule,

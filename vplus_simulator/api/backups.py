@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ..entities import BACKUP_STATUSES, BACKUP_TYPES, Backup
 from ..listing import answer_list, has_text, in_order, matches_text
-from ..messages import Answer, Request, enum_name, json_answer, not_found
+from ..messages import Answer, Refusal, Request, enum_name, json_answer, not_found
 from ..retention import STORED
 from .call import Call, Route
 from .tenant_filter import wanted_project
@@ -93,6 +93,26 @@ def one(call: Call) -> Answer:
     return json_answer(call.painter.record("backup", backup, detail=True))
 
 
+def locations(call: Call) -> Answer:
+    """List the copies of backups, of one VM where `protected-entity` is given; the guide's server has no such call."""
+    return _locations(call, lambda backup: True)
+
+
+def locations_for_restore(call: Call) -> Answer:
+    """List the copies that a restore can read."""
+    return _locations(call, lambda backup: backup.status in STORED)
+
+
+def _locations(call: Call, test: Test) -> Answer:
+    if not call.settings.current:
+        raise Refusal(404, "Not found")
+    vm, world = call.request.one("protected-entity"), call.world
+    found = [
+        b for b in world.backups.values() if vm in (None, b.vm) and b.destination in world.destinations and test(b)
+    ]
+    return answer_list(call.request, call.painter, "backup_location", found)
+
+
 ROUTES = (
     Route(
         "GET",
@@ -103,4 +123,11 @@ ROUTES = (
         "`root-backup`, `hypervisor-manager`, `hypervisor`, `project-uuid`, `filter`, `nameLike`, paging",
     ),
     Route("GET", "/backups/{guid}", one, "one"),
+    Route("GET", "/backup-locations", locations, "list of copies, in the current dialect; `protected-entity`, paging"),
+    Route(
+        "GET",
+        "/backup-locations/for-restore",
+        locations_for_restore,
+        "those that can be restored, in the current dialect; `protected-entity`, paging",
+    ),
 )

@@ -31,7 +31,7 @@ def tenant_label(call: Call, body: dict[str, Any], held: str | None = None) -> s
     A PUT that names none keeps the label that the object has or clears it, by switch.
     """
     given = (
-        body.get("tenantId"),
+        None if call.settings.current else body.get("tenantId"),
         call.request.one("project-uuid"),
         body.get("projectUuid"),
         call.request.headers.get("3rd-party-project"),
@@ -43,7 +43,7 @@ def tenant_label(call: Call, body: dict[str, Any], held: str | None = None) -> s
 def wire_name(call: Call, body: dict[str, Any], item: Policy | Rule | Schedule | None = None) -> str:
     """Return the name to keep; a name that comes back as it was shown loses the prefix that the server put before."""
     name = required_name(body)
-    prefix = name_prefix(call.world, item) if item is not None and call.settings.prefix_names else ""
+    prefix = name_prefix(call.world, item) if item is not None and call.settings.prefixes else ""
     return name.removeprefix(prefix) or name
 
 

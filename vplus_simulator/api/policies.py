@@ -21,16 +21,20 @@ from ..protection import assign_vms, forget_shown, refuse_taken_name, refuse_vms
 from ..shapes import OTHER_POLICY_MEMBERS
 from .call import Call, Route
 from .naming import created, found, listed, replaced, tenant_label, wire_name
-from .rules import keep_rule, read_rule
+from .rules import demand, keep_rule, read_rule
 from .tenant_filter import wanted_tenant
 
 HIGHEST_PRIORITY = 100
 DEFAULT_PRIORITY = 50
+POLICY_DEMANDS = ("priority", "autoRemoveNonPresent", "autoAssignSettings", "active", "backupRetryCount")
+"""What the current dialect requires; its primitive booleans may be absent, which is false (2.8)."""
 Body = dict[str, Any]
 
 
 def policies(call: Call) -> Answer:
-    """List VM backup policies with their rules."""
+    """List VM backup policies with their rules; in the current dialect these only where they are asked for."""
+    if call.settings.current and not call.request.flag("extended"):
+        call.painter.hide("policy.rules")
     rows = list(call.world.policies.values())
     tenant = wanted_tenant(call, "tenantid", "tenant-id")
     if tenant is not None:
@@ -95,6 +99,8 @@ def _read(call: Call, body: Body, held: Policy | None) -> tuple[Policy, list[str
     priority = optional_number(body, "priority")
     if priority is not None and not 0 <= priority <= HIGHEST_PRIORITY:
         raise bad_request(f"priority must be between 0 and {HIGHEST_PRIORITY}")
+    if call.settings.current:
+        demand(body, POLICY_DEMANDS)
     settings = body.get("autoAssignSettings")
     mode = settings.get("mode") if isinstance(settings, dict) else None
     vms = optional_references(body.get("vms"), "vms")
@@ -114,7 +120,7 @@ def _read(call: Call, body: Body, held: Policy | None) -> tuple[Policy, list[str
 
 def _read_rules(call: Call, body: Body, policy: Policy) -> list[Rule] | None:
     """Return the rules that a body brings along, where this server looks at them at all."""
-    if call.settings.policy_rules == "separate":
+    if not call.settings.embeds_rules:
         return None
     entries = body.get("rules")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -154,7 +160,12 @@ def _keep(call: Call, policy: Policy, vms: list[str], rules: list[Rule] | None) 
 
 
 ROUTES = (
-    Route("GET", "/policies/vm-backup", policies, "list; `tenantid`, `tenant-id`, `virtual-machine`, paging"),
+    Route(
+        "GET",
+        "/policies/vm-backup",
+        policies,
+        "list; `tenantid`, `tenant-id`, `virtual-machine`, `extended` (current), paging",
+    ),
     Route("POST", "/policies/vm-backup", create, "makes one; 409 for a name that anybody has", changes=True),
     Route("GET", "/policies/vm-backup/{guid}", policy, "one, with its VMs"),
     Route("PUT", "/policies/vm-backup/{guid}", replace, "replaces it whole, the set of VMs included", changes=True),

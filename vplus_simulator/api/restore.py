@@ -7,11 +7,9 @@ from typing import Any
 from ..entities import Backup, RestoreJob
 from ..listing import answer_list, in_order
 from ..messages import Answer, Refusal, bad_request, json_answer, not_found, optional_number, reference_guid
+from ..shapes import LOCATION
 from .call import Call, Route
 from .tasks import DEFAULT_PRIORITY, HIGHEST_PRIORITY, created, note
-
-LOCATION = "location-"
-"""The guid of a backup's only location is this before the backup's own."""
 
 
 def restore_and_import(call: Call) -> Answer:
@@ -44,7 +42,7 @@ def restore_and_import(call: Call) -> Answer:
         hypervisor=hypervisor,
         storage_id=_text(body, "restoreStorageId"),
         cluster_id=_text(body, "restoreClusterId"),
-        project=_project(body),
+        project=_project_in_headers(call) if call.settings.current else _project(body),
         overwrite=overwrite,
     )
     task = call.engine.restores.ask(
@@ -57,13 +55,18 @@ def restore_and_import(call: Call) -> Answer:
 
 def _backup(call: Call, body: dict[str, Any]) -> Backup:
     guid = reference_guid(body.get("backup"), "backup")
-    if guid is None:
-        location = reference_guid(body.get("backupLocation"), "backupLocation")
-        if location is None:
-            raise bad_request("backup must be given")
-        guid = location.removeprefix(LOCATION)
-    if guid not in call.world.backups:
-        raise not_found("Backup", guid)
+    location = reference_guid(body.get("backupLocation"), "backupLocation")
+    if call.settings.current and location is None:
+        raise bad_request("backupLocation must be given")
+    if guid is None and location is None:
+        raise bad_request("backup must be given")
+    if location is not None:
+        stored = location.removeprefix(LOCATION)
+        if guid not in (None, stored):
+            raise bad_request("backupLocation is not of that backup")
+        guid = stored
+    if guid is None or guid not in call.world.backups:
+        raise not_found("Backup", str(guid))
     return call.world.backups[guid]
 
 
@@ -81,6 +84,12 @@ def _project(body: dict[str, Any]) -> str | None:
     """Read the target project: its name as a text, or a whole record (4.9)."""
     value = body.get("restoreProject")
     return _text(value, "name") if isinstance(value, dict) else _text(body, "restoreProject")
+
+
+def _project_in_headers(call: Call) -> str | None:
+    """Return the name of the project on whose behalf the call is made: the current dialect's target (2.2.4, 4.9)."""
+    uuid = call.request.headers.get("3rd-party-project") or call.request.one("project-uuid")
+    return next((project.name for project in call.world.projects.values() if project.uuid == uuid), None)
 
 
 def jobs(call: Call) -> Answer:

@@ -22,7 +22,17 @@ from ..protection import forget_shown, refuse_destinations, refuse_schedules, re
 from .call import Call, Route
 from .naming import created, found, listed, replaced, wire_name
 
+RULE_DEMANDS = ("ruleBackupDestinations", "active", "position")
+DESTINATION_DEMANDS = ("roleType", "backupRetentionSettings", "daysToKeepRetentionLock", "active")
+"""What the current dialect requires of a rule and of each destination that it names (2.8)."""
 Body = dict[str, Any]
+
+
+def demand(body: Body, names: tuple[str, ...]) -> None:
+    """Refuse a body that lacks one of these members (400)."""
+    for name in names:
+        if body.get(name) in (None, "", []):
+            raise bad_request(f"{name} must be given")
 
 
 def rules(call: Call) -> Answer:
@@ -84,6 +94,8 @@ def read_rule(call: Call, body: Body, policy: Policy, *, held: Rule | None = Non
 
     Nothing is kept yet. A name need not be unique: clients call their rules "Default".
     """
+    if call.settings.current:
+        demand(body, RULE_DEMANDS)
     schedules = optional_references(body.get("schedules"), "schedules")
     refuse_schedules(call.world, policy.guid, schedules, but=None if held is None else held.guid)
     made = Rule(
@@ -95,14 +107,14 @@ def read_rule(call: Call, body: Body, policy: Policy, *, held: Rule | None = Non
         keep_fulls=4 if held is None else held.keep_fulls,
     )
     if body.get("ruleBackupDestinations") not in (None, "", []):
-        _read_current(made, body["ruleBackupDestinations"])
+        _read_current(made, body["ruleBackupDestinations"], strict=call.settings.current)
     else:
         made.destinations = optional_references(body.get("backupDestinations"), "backupDestinations")
     refuse_destinations(call.world, made.destinations)
     return made
 
 
-def _read_current(rule: Rule, entries: Any) -> None:
+def _read_current(rule: Rule, entries: Any, *, strict: bool) -> None:
     """Take the current dialect's destinations; an entry that names none is the vendor's page saying nothing (2.8)."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise bad_request("ruleBackupDestinations must be a list of objects")
@@ -110,6 +122,8 @@ def _read_current(rule: Rule, entries: Any) -> None:
         guid = reference_guid(entry.get("backupDestination"), "backupDestination")
         if guid is None:
             continue
+        if strict:
+            demand(entry, DESTINATION_DEMANDS)
         if guid in rule.destinations:
             raise bad_request("ruleBackupDestinations: a backup destination is named twice")
         retention = entry.get("backupRetentionSettings")

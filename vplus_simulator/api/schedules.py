@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..entities import DAYS, MONTHS, OCCURRENCES, SCHEDULE_TYPES, Schedule
+from ..entities import CURRENT_SCHEDULE_TYPES, DAYS, MONTHS, OCCURRENCES, SCHEDULE_TYPES, Schedule
 from ..messages import (
     Answer,
     Refusal,
@@ -37,8 +37,8 @@ def schedules(call: Call) -> Answer:
         rows = [schedule for schedule in rows if schedule.tenant_id == tenant]
     kind = request.one("type")
     if kind is not None:
-        if kind not in SCHEDULE_TYPES:
-            raise bad_request(f"type must be one of {', '.join(SCHEDULE_TYPES)}")
+        if kind not in _types(call):
+            raise bad_request(f"type must be one of {', '.join(_types(call))}")
         rows = [schedule for schedule in rows if schedule.type == kind]
     vm = request.one("protected-entity")
     if vm is not None:
@@ -100,7 +100,7 @@ def _read(call: Call, held: Schedule | None) -> tuple[Schedule, list[str]]:
     days = enum_names(body.get("daysOfWeek"), "daysOfWeek", DAYS)
     if not days:
         raise bad_request("daysOfWeek must not be empty")
-    kind = enum_name(body.get("type"), "type", SCHEDULE_TYPES)
+    kind = enum_name(body.get("type"), "type", _types(call))
     rules = optional_references(body.get("rules"), "rules")
     refuse_rules(call.world, kind, rules)
     wanted = Schedule(
@@ -123,6 +123,10 @@ def _read(call: Call, held: Schedule | None) -> tuple[Schedule, list[str]]:
         wanted.interval = _interval(body.get("interval"))
         wanted.hour, wanted.start_window = wanted.interval[0], DEFAULT_START_WINDOW
     return wanted, rules
+
+
+def _types(call: Call) -> tuple[str, ...]:
+    return CURRENT_SCHEDULE_TYPES if call.settings.current else SCHEDULE_TYPES
 
 
 def _interval(value: Any) -> tuple[int, int, int]:

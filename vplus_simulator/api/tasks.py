@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..entities import LIVE, TASK_STATES, TASK_TYPES, Task
+from ..entities import CURRENT_TASK_TYPES, LIVE, TASK_STATES, TASK_TYPES, Rule, Task, VirtualMachine
 from ..listing import answer_list, has_text, in_order, matches_text
 from ..messages import (
     Answer,
@@ -36,8 +36,8 @@ def listing(call: Call) -> Answer:
 
 def _filtered(call: Call) -> list[Task]:
     request, world = call.request, call.world
-    state = _asked_state(call)
-    vm = request.one("protectedEntity")
+    state, states = _asked_state(call), _asked_states(call)
+    vm = request.one("protected-entity" if call.settings.current else "protectedEntity")
     found: Iterable[Task] = world.tasks.values()
     if vm is not None:
         found = [world.tasks[guid] for guid in world.tasks_of.get(vm, {})]
@@ -46,10 +46,13 @@ def _filtered(call: Call) -> list[Task]:
     tests: list[Callable[[Task], bool]] = []
     if state is not None:
         tests.append(lambda task: task.state == state)
+    if states:
+        tests.append(lambda task: task.state in states)
     kind = request.one("type")
     if kind is not None:
-        if kind not in TASK_TYPES:
-            raise bad_request(f"type must be one of {', '.join(TASK_TYPES)}")
+        types = CURRENT_TASK_TYPES if call.settings.current else TASK_TYPES
+        if kind not in types:
+            raise bad_request(f"type must be one of {', '.join(types)}")
         tests.append(lambda task: task.type == kind)
     backup, schedule = request.one("backup"), request.one("schedule")
     if backup is not None:
@@ -69,6 +72,13 @@ def _asked_state(call: Call) -> str | None:
     if state is None or call.settings.state_filter == "ignored":
         return None
     return enum_name(state, "state", TASK_STATES)
+
+
+def _asked_states(call: Call) -> set[str]:
+    """Return the states of `states`, which the current dialect knows beside `state` (2.2.1)."""
+    if not call.settings.current or call.settings.state_filter == "ignored":
+        return set()
+    return {enum_name(state, "states", TASK_STATES) for state in call.request.many("states")}
 
 
 def one(call: Call) -> Answer:
@@ -143,12 +153,11 @@ def export(call: Call) -> Answer:
     retry_count = optional_number(body, "retryCount")
     if retry_count is not None and retry_count < 0:
         raise bad_request("retryCount must not be negative")
-    destination = reference_guid(body.get("backupDestination"), "backupDestination")
-    if destination is not None and destination not in world.destinations:
-        raise not_found("Backup destination", destination)
+    vms = [world.vms[guid] for guid in guids]
+    wanted = _by_rules(call, body, vms) if call.settings.current else _to_destination(call, body, vms)
     tasks = [
         call.engine.exports.ask(
-            world.vms[guid],
+            vm,
             backup_type=backup_type,
             now=call.now,
             window_start=start,
@@ -156,13 +165,57 @@ def export(call: Call) -> Answer:
             priority=DEFAULT_PRIORITY if priority is None else priority,
             destination=destination,
             retry_count=retry_count,
+            rule=rule,
         )
-        for guid in guids
+        for vm, destination, rule in wanted
     ]
     for task in tasks:
         note(call, task)
     call.engine.advance(call.now)
     return created(call, tasks, default="array")
+
+
+Wanted = tuple[VirtualMachine, str | None, str | None]
+"""A VM, where its backup goes, and by which rule of its policy."""
+
+
+def _to_destination(call: Call, body: dict[str, Any], vms: list[VirtualMachine]) -> list[Wanted]:
+    """Return what the guide's export asks for: one destination, or the server's choice."""
+    destination = reference_guid(body.get("backupDestination"), "backupDestination")
+    if destination is not None and destination not in call.world.destinations:
+        raise not_found("Backup destination", destination)
+    return [(vm, destination, None) for vm in vms]
+
+
+def _by_rules(call: Call, body: dict[str, Any], vms: list[VirtualMachine]) -> list[Wanted]:
+    """Return what the current dialect's export asks for: a backup of each VM by each rule, which names the destination.
+
+    `backupDestination` is not looked at. Without an active rule of its own policy a VM is not backed up (2.2.3, 3.8).
+    """
+    enum_name(body.get("protectedEntityType"), "protectedEntityType", ("VM",))
+    entries = body.get("rules")
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise bad_request("rules: no active rules present")
+    rules = [_active_rule(call, entry) for entry in entries]
+    for vm in vms:
+        for rule in rules:
+            if rule.policy != vm.policy:
+                raise bad_request(f"rules: {rule.name} is not a rule of the policy of {vm.name}")
+    return [(vm, call.world.destination_of(rule, vm), rule.guid) for vm in vms for rule in rules]
+
+
+def _active_rule(call: Call, entry: dict[str, Any]) -> Rule:
+    """Return the rule that an entry is; the entry is the whole record, as clients send it."""
+    guid = reference_guid(entry, "rules")
+    rule = call.world.rules.get(guid or "")
+    if rule is None:
+        raise bad_request(f"rules: rule with guid {guid} does not exist")
+    if not rule.active or not rule.active_destinations():
+        raise bad_request("rules: no active rules present")
+    told = any(member.name == "ruleBackupDestinations" for member in call.painter.members("rule", detail=True))
+    if told and not entry.get("ruleBackupDestinations"):
+        raise bad_request("rules: ruleBackupDestinations must not be empty")
+    return rule
 
 
 def created(call: Call, tasks: list[Task], *, default: str) -> Answer:
@@ -186,7 +239,8 @@ ROUTES = (
         "GET",
         "/tasks",
         listing,
-        "list; `protectedEntity`, `backup`, `schedule`, `state`, `type`, `tenantId`, `filter`, `nameLike`, paging",
+        "list; `protectedEntity` (current: `protected-entity`, `states`), `backup`, `schedule`, `state`, "
+        "`type`, `tenantId`, `filter`, `nameLike`, paging",
     ),
     Route("GET", "/tasks/{guid}", one, "one; 404 after task retention"),
     Route("PUT", "/tasks/{guid}/state", set_state, "cancels; a second time removes by force", changes=True),
