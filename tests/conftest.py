@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.cache import cache
-from django.core.management import call_command
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
+from tests.cleaning import empty_database
 from vplus_simulator.http import SimulatorServer
 from vplus_simulator.options import ServerOptions
 from vplus_simulator.seed.plan import SeedPlan
@@ -42,13 +43,6 @@ STEADY: dict[str, Any] = {
     "schedules_fire": False,
 }
 """Nothing happens by itself at some hour of the day; a test about schedules lets them fire."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test that touches the database commits for real: both logins have to see the same rows."""
-    for item in items:
-        if "cast" in getattr(item, "fixturenames", ()) or "database" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.django_db(transaction=True, databases=["default", "owner"]))
 
 
 @pytest.fixture(scope="session")
@@ -75,19 +69,31 @@ def django_db_setup(
         teardown_databases(made, verbosity)
 
 
+@contextmanager
+def committed(django_db_blocker: Any) -> Iterator[None]:
+    """Allow the database, in which everything is committed for real: both logins and all processes see the same rows."""
+    with django_db_blocker.unblock():
+        cache.clear()
+        try:
+            yield
+        finally:
+            empty_database()
+            for connection in connections.all(initialized_only=True):
+                connection.close()
+
+
 @pytest.fixture
-def database(transactional_db: None) -> None:
-    """A clean database, in which everything is committed for real."""
-    cache.clear()
+def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A clean database for one test."""
+    with committed(django_db_blocker):
+        yield
 
 
 @pytest.fixture(scope="module")
 def living_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A database that lives as long as the module's tests, everything committed for real."""
-    with django_db_blocker.unblock():
-        cache.clear()
+    """A database that lives as long as the module's tests."""
+    with committed(django_db_blocker):
         yield
-        call_command("flush", interactive=False, verbosity=0, database="owner")
 
 
 @dataclass

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import requests
-from django.core.management import call_command
 
 from tenants.scope import every_tenant
+from tests.cleaning import empty_database
 from tests.conftest import STEADY, VPLUS_PASSWORD, make_cast
 from tests.processes import eventually
 from vplus_bridge import jobs
@@ -151,7 +151,7 @@ def world(request: Any, living_database: None, tls_dir: Any) -> Iterator[World]:
         world = World(server)
         world.read_in_peace()
         yield world
-    call_command("flush", interactive=False, verbosity=0, database="owner")
+    empty_database()
 
 
 RANKS = {"QUEUED": 0, "FINISHED": 2, "FAILED": 2, "CANCELLED": 2}

@@ -65,6 +65,16 @@ def troubles(context: BrowserContext) -> Iterator[Troubles]:
     assert not found.unexpected()
 
 
+@pytest.fixture(autouse=True)
+def closed_first(request: pytest.FixtureRequest, context: BrowserContext) -> Iterator[None]:
+    """Close all pages before the database is emptied: an open one goes on asking the web server."""
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")
+    yield
+    for page in context.pages:
+        page.close()
+
+
 def sign_in(context: BrowserContext, web: Processes, member: Member) -> None:
     """Give the browser a session of this person; the form of sign-in has its own test."""
     client = Client()
