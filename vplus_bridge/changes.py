@@ -70,6 +70,11 @@ def tell(changes: Iterable[Change]) -> None:
     _after_commit(messages)
 
 
+def tell_again(tenant_ids: Iterable[UUID]) -> None:
+    """Tell everybody of these tenants that more changed than can be named: their pages read again. Never raises."""
+    _after_commit([(str(tenant_id), {"kind": AGAIN}) for tenant_id in tenant_ids])
+
+
 def tell_rights() -> None:
     """Tell that somebody's rights changed: every web process looks again at who may watch."""
     _after_commit([(RIGHTS, {})])

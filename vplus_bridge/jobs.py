@@ -27,7 +27,7 @@ from vplus_bridge.mirror import told as told_machines
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
-from vplus_bridge.operations import cancel, follow, late, new_machines, restore_chain, send, settle
+from vplus_bridge.operations import cancel, follow, late, new_machines, restore_chain, send, settle, told_tasks
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
@@ -321,6 +321,9 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             _follow(jobs_read)
             with alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
+            # After what gives tasks to operations: the others are nobody's wish, and told by themselves.
+            with alone(what="tasks to tell of"), every_tenant("jobs: tasks to tell of"):
+                told_tasks.tell(read.changed, read.turned)
             with alone(what="the ledger"), every_tenant("jobs: what became of runs"):
                 told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))
             took(TASKS, monotonic() - began)

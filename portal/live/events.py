@@ -6,14 +6,18 @@ from typing import Any
 
 import msgspec
 
-from portal.web import shown
+from portal.web import shown, tasks_shown
 from portal.web.wording import moments, numbers, operation_words
+from portal.web.wording.badges import Badge, task_badge
 from vplus_bridge import changes
+from vplus_bridge.mirror.models import Task
 from vplus_bridge.mirror.told import KIND as VIRTUAL_MACHINE
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.told import KIND as OPERATION
 from vplus_bridge.operations.told import TOLD
+from vplus_bridge.operations.told_tasks import KIND as TASK
+from vplus_bridge.operations.told_tasks import TOLD as TOLD_OF_TASK
 
 
 def framed(name: str, data: Any) -> bytes:
@@ -51,8 +55,30 @@ def _operation(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "percent": row.progress,
         "percentWords": "" if row.progress is None else numbers.percent_words(row.progress),
         "left": moments.time_left_words(seconds_left(row, now)) if row.active else "",
-        "badge": {"colour": badge.colour, "icon": badge.icon, "word": str(badge.word)},
+        "badge": _badge(badge),
     }
+
+
+def _task(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    del now
+    row = Task(**{name: message[name] for name in TOLD_OF_TASK})
+    return {
+        "kind": TASK,
+        "id": message["id"],
+        "vm": message.get("vm", ""),
+        "new": bool(message.get("new")),
+        "news": int(message.get("news", 0)),
+        "active": row.live,
+        "state": row.state,
+        "stage": str(tasks_shown.doing(row)),
+        "percent": row.progress,
+        "percentWords": "" if row.progress is None else numbers.percent_words(row.progress),
+        "badge": _badge(task_badge(row.state, row.state_description)),
+    }
+
+
+def _badge(badge: Badge) -> dict[str, str]:
+    return {"colour": badge.colour, "icon": badge.icon, "word": str(badge.word)}
 
 
 def _as_it_is(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -67,5 +93,6 @@ def _moment(value: Any) -> datetime | None:
 # Where a new kind of object gets words for its cells; without an entry, pages read again what they show of it.
 WORDED: Mapping[str, Callable[[Mapping[str, Any], datetime], dict[str, Any]]] = {
     OPERATION: _operation,
+    TASK: _task,
     VIRTUAL_MACHINE: _as_it_is,
 }

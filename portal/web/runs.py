@@ -213,9 +213,8 @@ def _task_run(task: TaskRow) -> shown.OperationRow:
         started_at=task.started_at,
         badge=task.badge,
         reason="",
-        live=None,
+        live=task.live,
         by=task.by,
         by_url=task.by_url,
-        percent=task.percent,
         cancel_url=task.cancel_url,
     )

@@ -34,7 +34,7 @@ OPINIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Live:
-    """A running operation inside a row."""
+    """Something that runs, inside a row: an operation, or a task that no operation made (then ``id`` says so)."""
 
     id: str
     news: int
@@ -92,7 +92,6 @@ class OperationRow:
     by: str
     cancel_url: str = ""
     by_url: str = ""
-    percent: float | None = None  # of a task that is no operation, beside its badge
 
 
 def cancel_url(operation: Operation, slug: str) -> str:
@@ -142,6 +141,7 @@ class MachineRow:
     badge: Badge
     reason: Word
     operation: Live | None
+    live: Live | None  # the operation, or else what runs without one
     last_backup_at: datetime | None
     last_backup_size: int | None
     time_not_given: bool
@@ -182,9 +182,15 @@ def machine_rows(
     active: Mapping[str, Sequence[Operation]],
     now: datetime,
     strips: Mapping[str, Strip] | None = None,
+    *,
+    by_itself: Mapping[str, Live] | None = None,
 ) -> list[MachineRow]:
-    """Return virtual machines as list rows; ``strips`` by guid, where the seven days are shown."""
+    """Return virtual machines as list rows. By guid: ``strips``, where the seven days are shown; ``by_itself``, what
+    runs without an operation, where that is shown.
+    """
     found = [_machine_row(row, actor, active.get(row.guid, ()), now) for row in rows]
+    if by_itself:
+        found = [replace(row, live=row.live or by_itself.get(row.guid)) for row in found]
     return [replace(row, strip=strips.get(row.guid)) for row in found] if strips else found
 
 
@@ -192,6 +198,7 @@ def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operati
     slug = actor.tenant_slug
     allowed = allowed_actions(actor, machine, active)
     can_back_up = BACK_UP in allowed
+    operation = live(active[0], slug, now) if active else None
     return MachineRow(
         guid=machine.guid,
         name=machine.name,
@@ -200,7 +207,8 @@ def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operati
         gone=machine.gone,
         badge=machine_badge(machine),
         reason=machine_reason(machine, now, brief=True),
-        operation=live(active[0], slug, now) if active else None,
+        operation=operation,
+        live=operation,
         last_backup_at=machine.last_backup_at,
         last_backup_size=machine.last_backup_size,
         time_not_given=machine.restore_point_count > 0 and machine.last_backup_at is None,

@@ -121,28 +121,46 @@
     waiting.clear();
     let again = false;
     for (const change of changes) {
-      if (change.kind === "operation") again = showOperation(change) || again;
+      if (SHOWN[change.kind]) again = SHOWN[change.kind](change) || again;
       else if (change.kind === "reading") again = showAge(change) || again;
       else again = true;
     }
     if (again) readAgain();
   }
 
-  /* Returns whether there is more to it than the message says. */
-  function showOperation(change) {
-    const bars = all(`[data-live-bar="${CSS.escape(change.id)}"]`);
-    const marked = [...bars, ...all(`[data-live-badge="${CSS.escape(change.id)}"]`)];
-    if (marked.some((one) => Number(one.dataset.news) > change.news)) return false; /* the page knows better already */
+  /* Moves the bars and badges that bear this name. Returns the bars, or nothing where the page knows better already. */
+  function showMarked(name, change) {
+    const bars = all(`[data-live-bar="${CSS.escape(name)}"]`);
+    const badges = all(`[data-live-badge="${CSS.escape(name)}"]`);
+    const marked = [...bars, ...badges];
+    if (marked.some((one) => Number(one.dataset.news) > change.news)) return null;
     for (const one of marked) one.dataset.news = change.news;
-    latest.set(change.id, { change, at: performance.now() });
+    latest.set(name, { change, at: performance.now() });
     for (const bar of bars) {
       setText(bar.querySelector("[data-bar-stage]"), change.stage);
       setText(bar.querySelector("[data-bar-percent]"), change.percentWords);
-      setText(bar.querySelector("[data-bar-left]"), change.left);
+      if ("left" in change) setText(bar.querySelector("[data-bar-left]"), change.left);
       const progress = bar.querySelector("progress");
       if (change.percent !== null) progress.value = Math.max(progress.position < 0 ? 0 : progress.value, Math.floor(change.percent));
     }
-    for (const badge of all(`[data-live-badge="${CSS.escape(change.id)}"] .badge`)) setBadge(badge, change.badge);
+    for (const place of badges) {
+      setBadge(place.querySelector(".badge"), change.badge);
+      setText(place.querySelector("[data-live-percent]"), change.percentWords);
+    }
+    return bars;
+  }
+
+  /* What shows a change returns whether there is more to it than the message says. */
+  const SHOWN = { operation: showOperation, task: showTask };
+
+  /* A task that no operation made. Where one begins, waits no more or is over, rows, counts and headings say so too. */
+  function showTask(change) {
+    return Boolean(showMarked(`task-${change.id}`, change)) && (change.new || !change.active);
+  }
+
+  function showOperation(change) {
+    const bars = showMarked(change.id, change);
+    if (!bars) return false;
     const own = document.querySelector(`[data-live-own="${CSS.escape(change.id)}"]`);
     let further = false; /* on to the next step, whose time only the page itself can tell */
     if (own) {
@@ -238,7 +256,7 @@
     const fresh = keyed(page);
     for (const [key, cell] of keyed(document)) if (fresh.has(key)) morph(cell, document.importNode(fresh.get(key), true));
     /* What was told meanwhile may be newer than the page that was on its way. */
-    for (const { change, at } of [...latest.values()]) if (at >= began) showOperation(change);
+    for (const { change, at } of [...latest.values()]) if (at >= began) SHOWN[change.kind](change);
     offerNew(page);
     document.dispatchEvent(new CustomEvent("live:settled"));
     if (last) {

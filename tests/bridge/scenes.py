@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import requests
 from django.utils import timezone
 
 from tenants.scope import every_tenant, in_tenant
-from tests.conftest import Member
+from tests.conftest import VPLUS_PASSWORD, Member
 from vplus_bridge.models import Attempt, Backup, ChainTask, Operation, Step, Task, VirtualMachine
 from vplus_bridge.operations import follow
 from vplus_bridge.operations.request import Asked, BackupWish, request_backups
@@ -161,3 +162,13 @@ def followed(rows: Iterable[Operation] | Operation) -> Operation:
     with every_tenant("test"):
         follow.follow([row.pk for row in chosen])
         return Operation.objects.get(pk=chosen[0].pk)
+
+
+def export(simulator: Any, *guids: str) -> None:
+    """Start backups past the portal, as a person at the provider would."""
+    with requests.Session() as http:
+        http.trust_env, http.verify = False, str(simulator.ca_path)
+        sign_in = {"login": "portal", "password": VPLUS_PASSWORD}
+        http.post(f"{simulator.url}/session/login", json=sign_in, timeout=5).raise_for_status()
+        body = {"backupType": {"name": "FULL"}, "protectedEntities": [{"guid": guid} for guid in guids]}
+        http.post(f"{simulator.url}/tasks/export", json=body, timeout=5).raise_for_status()

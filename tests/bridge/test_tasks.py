@@ -4,14 +4,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-import requests
 from django.db import connection
 
 from tenants.scope import every_tenant, in_tenant
 from tests.bridge.conftest import Teller
-from tests.bridge.scenes import WEB, history_read, machine, task_record, task_row, tasks, vm_row
+from tests.bridge.scenes import WEB, export, history_read, machine, task_record, task_row, tasks, vm_row
 from tests.client.scripted_server import answer
-from tests.conftest import VPLUS_PASSWORD, Bridge, Cast, StartSimulator
+from tests.conftest import Bridge, Cast, StartSimulator
 from vplus_bridge.client import BadAnswer, Unavailable
 from vplus_bridge.mirror import tasks as reading
 from vplus_bridge.mirror.models import Task
@@ -25,16 +24,6 @@ def poll(client: Any) -> reading.TasksRead:
 
 def read_all(client: Any) -> reading.TasksRead:
     return reading.read_all_tasks(client, attribute_tasks)
-
-
-def export(simulator: Any, *guids: str) -> None:
-    """Start backups past the portal, as a person at the provider would."""
-    with requests.Session() as http:
-        http.trust_env, http.verify = False, str(simulator.ca_path)
-        sign_in = {"login": "portal", "password": VPLUS_PASSWORD}
-        http.post(f"{simulator.url}/session/login", json=sign_in, timeout=5).raise_for_status()
-        body = {"backupType": {"name": "FULL"}, "protectedEntities": [{"guid": guid} for guid in guids]}
-        http.post(f"{simulator.url}/tasks/export", json=body, timeout=5).raise_for_status()
 
 
 def asked(simulator: Any) -> dict[str, int]:

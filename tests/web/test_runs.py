@@ -45,7 +45,11 @@ def test_what_ran_by_itself_stands_among_what_people_asked_for(day: None, vera: 
     rows = [" | ".join(row).replace("\N{NO-BREAK SPACE}", " ") for row in page.rows()]
     assert len(rows) == 6, "each task of an operation is in its operation's row"
     assert "Store, incremental" in "".join(rows[:2]), "what runs comes first"
-    assert [row for row in rows if "Store, incremental | erp-db | Running 40 % | Schedule" in row]
+    assert [
+        row
+        for row in rows
+        if "Store, incremental | erp-db | Storing 40 % Incremental · time left not known | Schedule" in row
+    ]
     assert [row for row in rows if "Removal of old backups | web-01 | Finished | vPlus" in row]
     schedule = {one.attributes["href"] for one in page.all("a") if one.text == "Schedule"}
     assert schedule == {f"{ACTIVITY}?schedule={SCHEDULE}"}
@@ -158,3 +162,30 @@ def test_backups_are_filtered_by_every_status_type_and_the_time_shown(cast: Cast
         ({"from_day": "0001-01-01", "to_day": "9999-12-31"}, 3),
     ):
         assert len(vera.get(path, **asked).rows()) == count, asked
+
+
+def test_a_schedules_backup_stands_in_its_machines_row_and_on_its_page(day: None, rows: Rows, cast: Cast) -> None:
+    rows.task("t-cleans", "vm-2", cast.alpha, type="OLD_BACKUPS_REMOVAL", state="RUNNING", live=True)
+    rows.machine("vm-3", cast.alpha, name="files-01")
+    rows.task("t-index", "vm-3", cast.alpha, type="INDEX", state="RUNNING", live=True)
+    operator, viewer = Visitor(cast.oscar), Visitor(cast.vera)
+    for visitor in (operator, viewer):
+        listed = visitor.get(LIST).rows()
+        [erp] = [row for row in listed if "erp-db" in " ".join(row)]
+        words = " ".join(erp).replace("\N{NO-BREAK SPACE}", " ")
+        assert "Storing 40 % Incremental · Schedule · time left not known" in words
+        [files] = [row for row in listed if "files-01" in " ".join(row)]
+        assert "Never" in " ".join(files), "house-keeping is no backup"
+        page = visitor.get(f"{LIST}vm-2/")
+        [bar] = page.all("progress")
+        assert bar.attributes["aria-label"] == "Store of erp-db"
+        assert page.has_link("Ask to cancel") == (visitor is operator)
+        assert not visitor.get(f"{LIST}vm-3/").all("progress")
+    assert operator.get(LIST).has_link("Back up erp-db"), "an own backup can still be asked for"
+    assert "/tasks/t-store/cancel/" in operator.get(f"{LIST}vm-2/").link("Ask to cancel")
+
+
+def test_an_operation_goes_before_what_runs_by_itself(day: None, rows: Rows, cast: Cast, vera: Visitor) -> None:
+    rows.task("t-theirs", "vm-1", cast.alpha, state="RUNNING", live=True, progress=7.0, schedule_guid=SCHEDULE)
+    [bar] = vera.get(f"{LIST}vm-1/").all("progress")
+    assert bar.attributes["aria-label"] == "Backup of web-01"

@@ -210,7 +210,9 @@ class Task(MirrorRow):
                 name="task_of_destination",
                 condition=~models.Q(destination_vm_guid=""),
             ),
-            models.Index(fields=["guid"], name="task_live", condition=models.Q(live=True)),
+            models.Index(
+                fields=["virtual_machine_guid", "guid"], name="task_live_of_vm", condition=models.Q(live=True)
+            ),
         )
 
     def __str__(self) -> str:

@@ -33,9 +33,13 @@ Attribute = Callable[[Collection[str]], None]
 
 @dataclass
 class TasksRead:
-    """What one reading of tasks did to the mirror: guids of tasks, and of virtual machines whose task ended."""
+    """What one reading of tasks did to the mirror: guids of tasks, and of virtual machines whose task ended.
+
+    ``turned`` are those of the changed ones that came to be known, or whose state is another one now.
+    """
 
     changed: set[str] = field(default_factory=set)
+    turned: set[str] = field(default_factory=set)
     ended_vms: set[str] = field(default_factory=set)
     listed: int = 0
     asked: int = 0
@@ -45,6 +49,7 @@ class TasksRead:
     def add(self, other: "TasksRead") -> None:
         """Take in another reading."""
         self.changed |= other.changed
+        self.turned |= other.turned
         self.ended_vms |= other.ended_vms
         self.listed += other.listed
         self.asked += other.asked
@@ -175,6 +180,7 @@ def _note_vanished(guids: list[str], read: TasksRead) -> None:
         rows.update(live=False, vanished_at=now, ended_seen_at=now, changed_at=now)
     read.ended_vms |= ended
     read.changed |= set(guids)
+    read.turned |= set(guids)
 
 
 def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
@@ -193,6 +199,8 @@ def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
             row = _row(record, before, digest, now, sources.get(guid, record.vm_guid))
             rows.append(row)
             read.changed.add(guid)
+            if before is None or (before.state, before.live) != (row.state, row.live):
+                read.turned.add(guid)
             if not row.live and (before is None or before.live) and row.virtual_machine_guid:
                 read.ended_vms.add(row.virtual_machine_guid)
         if rows:

@@ -13,6 +13,8 @@ from vplus_bridge.operations.models import ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE
 from vplus_bridge.ownership import visible
 
+DATA_TASKS = ("EXPORT", "STORE", "RESTORE", "IMPORT")
+"""Types of tasks that carry a machine's data; what else vPlus does with one is house-keeping."""
 NEWEST_FIRST = Keyset("-requested_at", (Key("requested_at", descending=True), Key("id")))
 
 
@@ -70,6 +72,18 @@ def operations_of_tasks(actor: Actor, task_guids: Iterable[str]) -> dict[str, Op
 def tasks_on_their_own(actor: Actor) -> QuerySet[Task]:
     """Return the visible tasks that no operation made: those of schedules, and those that vPlus gives itself."""
     return visible.tasks(actor).filter(~Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
+
+
+def running_by_itself(actor: Actor, vm_guids: Iterable[str]) -> dict[str, Task]:
+    """Return, by guid of a virtual machine, the backup or restore under way that no operation made, in one statement.
+
+    Of several the one that runs goes before one that waits, then the older one.
+    """
+    rows = tasks_on_their_own(actor).filter(virtual_machine_guid__in=list(vm_guids), live=True, type__in=DATA_TASKS)
+    found: dict[str, Task] = {}
+    for row in sorted(rows, key=lambda one: (one.state == "QUEUED", one.first_seen_at, one.guid)):
+        found.setdefault(row.virtual_machine_guid, row)
+    return found
 
 
 def tasks_of_backup(actor: Actor, backup_guid: str) -> QuerySet[Task]:
