@@ -89,10 +89,10 @@ class Processes:
         self._start("web", [*command, *options], kind="web")
         eventually("the web server answers", self._answers)
 
-    def start_worker(self, queue: str, name: str = "") -> None:
+    def start_worker(self, queue: str, name: str = "", *, threads: int = 4) -> None:
         """Start a worker of one queue; it takes a moment until it is ready."""
         called = name or queue
-        options = ("-P", "threads", "-c", "4", "-Q", queue, "-n", f"{called}@localhost")
+        options = ("-P", "threads", "-c", str(threads), "-Q", queue, "-n", f"{called}@localhost")
         self._start(called, [*_CELERY, "worker", *options, *_QUIETLY], kind="worker")
 
     def start_beat(self) -> None:

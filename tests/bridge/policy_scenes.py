@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, time
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.utils import timezone
@@ -18,6 +18,7 @@ from vplus_bridge.protection.request_policy import (
     request_policy_delete,
     request_put_back,
 )
+from vplus_simulator.http import SimulatorServer
 
 NEW = "vm-alpha-new"
 NIGHTLY = ScheduleDraft(
@@ -113,7 +114,14 @@ def journal(bridge: Bridge) -> list[str]:
     return [f"{entry.call} {entry.status}" for entry in bridge.simulator.control.journal()]
 
 
-def upstream(bridge: Bridge) -> dict[str, Any]:
+class HasSimulator(Protocol):
+    """Something with a vPlus: a bridge, or processes."""
+
+    @property
+    def simulator(self) -> SimulatorServer: ...
+
+
+def upstream(bridge: HasSimulator) -> dict[str, Any]:
     """Everything that the seed did not plant, by kind and name, in vPlus's words."""
     control = bridge.simulator.control
     found: dict[str, Any] = {}
@@ -168,7 +176,7 @@ def promised() -> dict[str, Any]:
     return found
 
 
-def same_in_both(bridge: Bridge) -> None:
+def same_in_both(bridge: HasSimulator) -> None:
     """vPlus holds exactly what the portal says: nothing else that bears our names, nothing twice."""
     there, ours = upstream(bridge), promised()
     for found in there.values():

@@ -29,8 +29,9 @@ from tests.bridge.policy_scenes import (
 from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
-from vplus_bridge.models import Carrier, Operation, Policy, ReadState, Schedule, VirtualMachine
+from vplus_bridge.models import Carrier, Operation, Policy, ReadState, Schedule, VirtualMachine, VplusSchedule
 from vplus_bridge.operations import settle
+from vplus_bridge.protection import orphans
 from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
 from vplus_bridge.protection.drift import shared_carriers, written_since_read
@@ -323,16 +324,52 @@ def test_a_policy_that_could_not_be_sent_is_let_go(cast: Cast, mirrored: Bridge)
 
 def test_what_a_lost_answer_left_behind_is_removed(cast: Cast, roomy: Bridge) -> None:
     policy = made(roomy, cast.alice, schedules=(NIGHTLY,))
+    look(roomy)
     roomy.simulator.control.arm(Fault(kind="status", method="DELETE", path="/schedules/{guid}", status=409, count=1))
     operation = carried_out(roomy, asked_to_delete(cast.alice, policy))
     assert (operation.state, operation.warnings) == ("succeeded", ["left_behind"])
     assert len(upstream(roomy)) == 1
+    jobs.after_policies()
+    with every_tenant("test"):
+        assert not Operation.objects.filter(wish__action="remove").exists(), (
+            "what was read before the end tells nothing"
+        )
     look(roomy)
     with every_tenant("test"):
         repair = Operation.objects.get(wish__action="remove")
     assert repair.requested_by_name == "The portal"
     assert carried_out(roomy, repair).state == "succeeded"
     assert upstream(roomy) == {}
+
+
+def test_what_a_living_policy_came_to_hold_meanwhile_is_not_taken_for_left_behind(cast: Cast, roomy: Bridge) -> None:
+    """Its operation ends between the questions what the mirror shows and what is ours."""
+    operation = asked_to_create(cast.alice, draft(schedules=(NIGHTLY,)))
+    while len(upstream(roomy)) < 2:
+        roomy.send()
+    mirror.read_policies(roomy.client)
+    with every_tenant("test"):
+        (schedule,) = VplusSchedule.objects.filter(name__contains="-schedule-")
+    assert carried_out(roomy, operation).state == "succeeded"
+    with every_tenant("test"):
+        assert orphans.orphans() == {}
+    stale = [("schedule_delete", schedule.guid, schedule.name)]
+    with in_tenant(cast.alpha.pk):
+        assert orphans.remove(policy_of(operation).pk, stale, timezone.now()) is None
+    same_in_both(roomy)
+
+
+def test_what_was_refused_can_be_asked_for_again_at_once(cast: Cast, roomy: Bridge) -> None:
+    """The mirror still shows the machine in the policy that was made, and taken back."""
+    operation = asked_to_create(cast.alice)
+    roomy.simulator.control.arm(Fault(kind="status", method="POST", path="/rules/vm-backup", status=400, count=1))
+    while not [name for name in upstream(roomy) if "-policy-" in name]:
+        roomy.send()
+    roomy.sync()
+    assert carried_out(roomy, operation).error_code == "policy_refused"
+    with every_tenant("test"):
+        assert VirtualMachine.objects.get(guid=NEW).policy_guid
+    assert carried_out(roomy, asked_to_create(cast.alice)).state == "succeeded"
 
 
 def test_what_looks_like_ours_but_no_attempt_names_is_left_alone(cast: Cast, roomy: Bridge) -> None:

@@ -20,6 +20,7 @@ from tests.end_to_end.conftest import Portal, pytest_runtest_makereport, start_p
 from tests.processes import eventually
 from vplus_bridge.models import Attempt, Operation
 from vplus_simulator.faults import Fault
+from vplus_simulator.http import SimulatorServer
 
 LOCK = 5_411
 WAITS = {
@@ -40,7 +41,17 @@ POINTS = {
         CREATE TRIGGER held BEFORE UPDATE OF outcome ON vplus_bridge_attempt
         FOR EACH ROW WHEN (OLD.outcome = '' AND NEW.outcome <> '') EXECUTE FUNCTION wait_for_the_test()
         """,
+    # What follows from the outcome is there with it, and nobody has begun with it.
+    "recorded": """
+        CREATE CONSTRAINT TRIGGER held AFTER UPDATE OF outcome ON vplus_bridge_attempt DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (OLD.outcome = '' AND NEW.outcome <> '') EXECUTE FUNCTION wait_for_the_test()
+        """,
 }
+Point = Literal["mark", "record", "recorded"]
+HELD = """
+    EXISTS (SELECT FROM held_by_the_test held JOIN vplus_bridge_step step
+            ON step.operation_id = held.operation_id AND step.position = held.position WHERE step.id = NEW.step_id)
+    """
 
 
 def owner(statement: str, *values: Any) -> Any:
@@ -51,22 +62,52 @@ def owner(statement: str, *values: Any) -> Any:
 
 
 class Gate:
-    """A point of the protocol that no worker passes until the test opens it."""
+    """A point of the protocol that no worker passes until the test opens it; or only those at steps that it `hold`s."""
 
-    def __init__(self, point: Literal["mark", "record"]) -> None:
+    def __init__(self, point: Point, *, only_held: bool = False) -> None:
         owner("SELECT pg_advisory_lock(%s)", LOCK)
+        owner("CREATE TABLE held_by_the_test (operation_id uuid, position int)")
+        owner("GRANT SELECT, INSERT ON held_by_the_test TO PUBLIC")
         owner(
             f"""
-            CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_advisory_xact_lock_shared({LOCK}); RETURN NEW; END $$
+            CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+                IF {HELD if only_held else "TRUE"} THEN PERFORM pg_advisory_xact_lock_shared({LOCK}); END IF;
+                RETURN NEW;
+            END $$
             """
         )
         owner(POINTS[point])
 
-    def wait_for_somebody(self) -> None:
-        """Return when a worker stands at the point."""
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-        eventually("a worker is at the gate", lambda: owner(waiting, LOCK))
+    def hold(self, operation: UUID, position: int) -> None:
+        """Hold whoever comes here with this step; in the transaction that asks for the operation, before anybody can."""
+        with connections["default"].cursor() as cursor:
+            cursor.execute("INSERT INTO held_by_the_test VALUES (%s, %s)", [operation, position])
+
+    def held(self) -> set[tuple[UUID, int]]:
+        """Return what is held: operation and position of each step."""
+        with connections["owner"].cursor() as cursor:
+            cursor.execute("SELECT operation_id, position FROM held_by_the_test")
+            return set(cursor.fetchall())
+
+    def somebody(self) -> bool:
+        """Tell whether somebody who stood here has neither committed nor gone."""
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND mode = 'ShareLock'",
+                [LOCK],
+            )
+            return bool(cursor.fetchone()[0])
+
+    def wait_for_somebody(self, many: int = 1) -> None:
+        """Return when so many threads of workers stand at the point."""
+        waiting = f"SELECT count(*) >= {many} FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+        eventually(f"{many} are at the gate", lambda: owner(waiting, LOCK))
+
+    def end_connections(self) -> None:
+        """End the connections of those who stand here: what they were about to commit never is."""
+        with connections["default"].cursor() as cursor:
+            waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+            cursor.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({waiting}) one", [LOCK])
 
     def open(self) -> None:
         """Let pass who waits, and whoever comes."""
@@ -76,6 +117,7 @@ class Gate:
         """Leave the database as it was."""
         owner("SELECT pg_advisory_unlock_all()")
         owner("DROP FUNCTION IF EXISTS wait_for_the_test CASCADE")
+        owner("DROP TABLE IF EXISTS held_by_the_test")
 
 
 class Scene:
@@ -92,10 +134,17 @@ class Scene:
         assert not asked.already_active
         return UUID(str(asked.operations[0].pk))
 
-    def worker(self, name: str = "victim") -> None:
+    @property
+    def simulator(self) -> SimulatorServer:
+        """The vPlus, for who compares what it holds."""
+        server = self.portal.vplus.server
+        assert server is not None
+        return server
+
+    def worker(self, name: str = "victim", *, threads: int = 4) -> None:
         """Have a worker of this name that sends, and is ready."""
         if not self.portal.runs(name):
-            self.portal.start_worker("send", name)
+            self.portal.start_worker("send", name, threads=threads)
             self.portal.wait_ready(name)
 
     def attempts(self, operation: UUID) -> list[Attempt]:
@@ -178,12 +227,12 @@ def scene(portal: Portal) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def gate() -> Iterator[Callable[[Any], Gate]]:
+def gate() -> Iterator[Callable[..., Gate]]:
     """Make a gate at a point of the protocol; gone with the test."""
     made: list[Gate] = []
 
-    def at(point: Literal["mark", "record"]) -> Gate:
-        made.append(Gate(point))
+    def at(point: Point, *, only_held: bool = False) -> Gate:
+        made.append(Gate(point, only_held=only_held))
         return made[-1]
 
     yield at

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from tenants.refusals import Invalid, NotVisible
 from tenants.rights import Actor
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.operations.models import Attempt
 from vplus_bridge.ownership import visible
 from vplus_bridge.protection.drafts import FieldErrors, Planned, PolicyDraft, plain_errors, planned
 from vplus_bridge.protection.models import LIVING, Policy, PolicyMember
@@ -78,6 +79,9 @@ def _where_from(
 ) -> tuple[list[LeavingRow], list[str]]:
     """Return the policies that machines are taken from; one that is not the tenant's, or is not asked, is an error."""
     known = set(Policy.objects.exclude(vplus_guid="").values_list("vplus_guid", flat=True))
+    # What was made and taken back bears no guid in its row, and the mirror may still show machines in it.
+    made = Attempt.objects.filter(step__action="policy_create").exclude(object_guid="")
+    known.update(made.values_list("object_guid", flat=True))
     rows = PolicyMember.objects.filter(virtual_machine_guid__in=[row.guid for row in added]).select_related("policy")
     holders = {row.virtual_machine_guid: row.policy for row in rows}
     taken: dict[Policy, list[str]] = {}
