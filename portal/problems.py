@@ -4,20 +4,26 @@ import sys
 from typing import Any
 
 import structlog
-from django.db import OperationalError
 from django.http import Http404 as DjangoHttp404
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from psycopg_pool import PoolTimeout
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
+from portal.database_away import is_away, is_busy
 from tenants.refusals import Invalid, NotVisible, Refusal
 
 log = structlog.get_logger(__name__)
 PROBLEM = "application/problem+json"
 UNKNOWN_TROUBLE = "This could not be answered right now. Your virtual machines and backups are not affected."
 BUSY = "Too many people ask at the same moment. Nothing was lost; try again in a few seconds."
+AWAY = "The portal's own database cannot be reached at the moment."
+UNTOUCHED = "Your virtual machines and backups are not affected."
+UNSAVED = "Nothing of what you asked for was saved, and nothing was sent; ask again in a few seconds."
+UNSURE = "What you asked for may have been saved, or not: if it was, it is carried out; if not, nothing was sent."
+LOOK = "Look at Activity before you ask again."
+UNSURE_ELSEWHERE = "What you sent may have been saved, or not: look before you send it again."
+LOOK_BY_SCRIPT = "Asked again with the same Idempotency-Key it is done once; without one, look at the operations first."
 
 
 def refusal_page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
@@ -71,7 +77,8 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request that cannot be understood (handler400)."""
-    del exception
+    if is_away(exception):  # Django takes a session that cannot be written for one that was ended
+        return _database_away(request, exception)
     return _trouble(
         request, _Plain(400, "bad_request", "Bad request", "This request cannot be understood."), "400.html"
     )
@@ -80,14 +87,30 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer unknown trouble with one calm sentence and the reference that is also in the log (handler500)."""
     problem = sys.exc_info()[1]
-    if isinstance(problem, PoolTimeout) or (
-        isinstance(problem, OperationalError) and isinstance(problem.__cause__, PoolTimeout)
-    ):
+    if is_away(problem):
+        return _database_away(request, problem)
+    if is_busy(problem):
         response = _trouble(request, _Plain(503, "busy", "Busy", BUSY), "500.html")
         response["Retry-After"] = "5"
         return response
     log.error("unknown trouble", path=request.path, exc_info=problem)
     return _trouble(request, _Plain(500, "unknown_trouble", "Unknown trouble", UNKNOWN_TROUBLE), "500.html")
+
+
+def _database_away(request: HttpRequest, problem: BaseException | None) -> HttpResponse:
+    """Answer that the database is away, and what that means for what was asked: not saved, or not known."""
+    log.warning("the database cannot be reached", path=request.path, problem=repr(problem))
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        words = UNTOUCHED
+    elif not getattr(request, "may_be_saved", False):
+        words = UNSAVED
+    elif request.path_info.startswith("/api/"):
+        words = f"{UNSURE} {LOOK_BY_SCRIPT}"
+    else:
+        words = f"{UNSURE} {LOOK}" if request.path_info.startswith(("/t/", "/console/")) else UNSURE_ELSEWHERE
+    response = _trouble(request, _Plain(503, "database_away", "Not available right now", f"{AWAY} {words}"), "500.html")
+    response["Retry-After"] = "10"
+    return response
 
 
 class _Plain(Refusal):

@@ -47,6 +47,8 @@ class RequestScopeMiddleware:
             raise Http404  # nothing has such a name, and PostgreSQL takes none in a question
         request.refusal = None  # type: ignore[attr-defined]
         request.failed = False  # type: ignore[attr-defined]
+        # Whether what was asked may be in the database should that go away now: from the moment of the commit on.
+        request.may_be_saved = False  # type: ignore[attr-defined]
         if match := _TENANT_PAGE.match(request.path_info):
             response = self._tenant_page(request, match[1])
         elif request.path_info.startswith("/console/"):
@@ -54,6 +56,7 @@ class RequestScopeMiddleware:
         elif request.path_info.startswith("/api/v1/"):
             response = self._api(request)
         else:
+            request.may_be_saved = True  # type: ignore[attr-defined]  # each statement by itself
             return self.get_response(request)
         timezone.deactivate()
         _audit_refusal(request)
@@ -114,6 +117,8 @@ class RequestScopeMiddleware:
             response = self.get_response(request)
             if request.failed or response.status_code >= 500:  # type: ignore[attr-defined]  # noqa: PLR2004
                 transaction.set_rollback(True)
+            else:
+                request.may_be_saved = True  # type: ignore[attr-defined]
         return response
 
 

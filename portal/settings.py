@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
+from portal import database_away
 from portal.environment import Environment, EnvironmentProblem
 from portal.logs import logging_settings
 
@@ -167,7 +168,14 @@ TEMPLATES = [
 # ---------------------------------------------------------------- database
 _options: dict[str, Any] = dict(_default["OPTIONS"])  # type: ignore[call-overload]  # the shape is environment.database's
 if PROCESS_KIND == "web":
-    _options["pool"] = {"min_size": 0, "max_size": POOL_SIZE, "timeout": 10}
+    _options["pool"] = {
+        "min_size": 0,
+        "max_size": POOL_SIZE,
+        "timeout": database_away.POOL_SECONDS,
+        "reconnect_timeout": database_away.RECONNECT_SECONDS,
+        "reconnect_failed": database_away.note_not_reached,
+    }
+    _options.setdefault("connect_timeout", database_away.CONNECT_SECONDS)
 DATABASES: dict[str, dict[str, Any]] = {"default": {**_default, "OPTIONS": _options}}
 # Checked before use: after a restart of PostgreSQL the first page is a page again, not an error.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = PROCESS_KIND == "web"

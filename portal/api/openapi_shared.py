@@ -5,7 +5,10 @@ from typing import Any
 from portal.api.idempotency import HEADER, REPLAY
 from tenants.kept_answers import LONGEST_KEY
 
-OF_EVERY_CALL = {"500": "Unknown trouble", "503": "Too busy; Retry-After says when to ask again"}
+OF_EVERY_CALL = {
+    "500": "Unknown trouble",
+    "503": "Too busy, or the portal's own database is away; Retry-After says when to ask again",
+}
 OF_A_BODY = {
     "400": "Something that was sent is wrong",
     "413": "The body is too large",

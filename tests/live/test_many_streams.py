@@ -1,8 +1,6 @@
 """Many streams on few connections, a server told to stop, and Redis going away: each with a web server of its own."""
 
 import signal
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ import requests
 from tests.conftest import Cast
 from tests.live.listening import Ears, cookies_of
 from tests.processes import Processes, collect_static_files, eventually, redis_url
+from tests.relay import Relay
 from vplus_bridge import changes
 
 MANY = 200
@@ -56,60 +55,6 @@ def test_pages_answer_beside_200_open_streams_and_ctrl_c_ends_them_in_good_order
     assert len(log.splitlines()) < 30, log
 
 
-class Relay:
-    """A way to Redis that a test can cut and mend."""
-
-    def __init__(self, target: str) -> None:
-        self.path, _, number = target.removeprefix("unix://").partition("?db=")
-        self.number = int(number)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.open = True
-        self.pairs: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            if not self.open:
-                near.close()
-                continue
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self.path)
-            self.pairs += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        for one in (source, sink):
-            one.close()
-
-    def cut(self) -> None:
-        self.open = False
-        for one in self.pairs:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        self.pairs.clear()
-
-    def mend(self) -> None:
-        self.open = True
-
-    def close(self) -> None:
-        self.cut()
-        self.listener.close()
-
-
 def test_while_redis_is_away_the_stream_says_so_and_pages_read_again_when_it_is_back(
     cast: Cast, tmp_path: Path
 ) -> None:
@@ -117,10 +62,9 @@ def test_while_redis_is_away_the_stream_says_so_and_pages_read_again_when_it_is_
     base = redis_url()
     if not base.startswith("unix://"):
         pytest.skip("this Redis has no socket file to stand before")
-    relay = Relay(base)
-    processes = Processes(
-        tmp_path, REDIS_URL=f"redis://127.0.0.1:{relay.port}/{relay.number}", LIVE_HEARTBEAT_SECONDS="1"
-    )
+    path, _, number = base.removeprefix("unix://").partition("?db=")
+    relay = Relay(path)
+    processes = Processes(tmp_path, REDIS_URL=f"redis://127.0.0.1:{relay.port}/{number}", LIVE_HEARTBEAT_SECONDS="1")
     try:
         processes.start_web()
         with Ears(processes) as ears:
@@ -152,8 +96,9 @@ def test_a_change_is_never_held_up_by_a_redis_that_is_away_and_is_made_up_for(
     base = redis_url()
     if not base.startswith("unix://"):
         pytest.skip("this Redis has no socket file to stand before")
-    relay = Relay(base)
-    settings.REDIS_URL = f"redis://127.0.0.1:{relay.port}/{relay.number}"  # type: ignore[attr-defined]
+    path, _, number = base.removeprefix("unix://").partition("?db=")
+    relay = Relay(path)
+    settings.REDIS_URL = f"redis://127.0.0.1:{relay.port}/{number}"  # type: ignore[attr-defined]
     with Ears(own_web) as ears:
         heard = ears.listen("alpha", cookies_of(cast.oscar))
         ears.until(lambda: heard.comments > 0, "the process hears Redis")
