@@ -119,13 +119,40 @@ def test_a_task_that_was_removed_before_it_was_ever_read_is_seen_to_have_gone(
     asked = ask(cast.oscar)
     bridge.send()
     assert operation(asked).state == "submitted"
-    assert tasks() == {}
     ask_cancel(cast.oscar, asked)
     bridge.send()
     assert len(cancels(bridge)) == 1
     bridge.poll()
     found = operation(asked)
     assert (found.state, found.error_code) == ("cancelled", "cancelled")
+
+
+def test_a_task_that_somebody_in_vplus_removed_before_it_was_ever_read_ends_its_operation_after_the_wait(
+    cast: Cast, start_simulator: StartSimulator, settings: Any
+) -> None:
+    """Crash point: the answer is recorded, and vPlus has forgotten the task before the first reading after it."""
+    bridge = Bridge(start_simulator(task_response="array", pickup_seconds=600))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    asked = ask(cast.oscar)
+    bridge.send()
+    [task] = tasks().values()
+    assert (task.state, task.type, task.tenant_id, task.virtual_machine_guid) == (
+        "QUEUED",
+        "EXPORT",
+        cast.alpha.pk,
+        WEB,
+    )
+    with bridge.client.open_write() as somebody:
+        somebody.send(bridge.client.dialect.cancel_queued_request(task.guid))
+    bridge.poll()
+    assert operation(asked).state == "submitted", "a server may name a task before it shows it"
+    settings.VPLUS_SETTLE_ABSENT_SECONDS = 0
+    bridge.poll()
+    bridge.sync()
+    bridge.poll()
+    found = operation(asked)
+    assert (found.state, found.error_code) == ("failed", "task_vanished")
 
 
 def test_a_running_backup_is_asked_once_and_told_as_cancelled_when_vplus_says_so(cast: Cast, mirrored: Bridge) -> None:

@@ -3,7 +3,11 @@
 import random
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
 
 from tenants.scope import every_tenant
 from vplus_bridge.client import NotFound, TaskRecord, VplusClient, VplusError
@@ -20,6 +24,8 @@ RESTORES = frozenset({"RESTORE", "IMPORT"})
 """Tasks that have two machines: the one that the backup was taken from, and the one that comes of it."""
 _IN_BETWEEN = 1  # RUNNING, and whatever else a server may call it
 ASKED_ONE_BY_ONE = 50
+NEVER_READ = b""
+"""The digest of a task that only the answer to our own write has named."""
 WRITTEN = [
     "digest", "changed_at", "virtual_machine_guid", "type", "type_description", "state", "state_description", "progress",
     "backup_guid", "parent_guid", "destination_vm_guid", "backup_type", "schedule_guid", "origin_type", "window_start",
@@ -113,19 +119,29 @@ def _is_of(task: TaskRecord, vm_guid: str) -> bool:
     return task.vm_guid == vm_guid or (task.type in RESTORES and task.dst_guid == vm_guid)
 
 
-def make_known(record: TaskRecord, attribute: Attribute) -> None:
-    """Write a task that was read by itself, where the mirror does not have it yet; a row that is there stays as it is.
+def expect(guid: str, *, type: str, machine: str, tenant_id: UUID) -> None:
+    """Write a task that vPlus's answer to a write has named, in the open scope; one that is known stays as it is.
 
-    What is about to be removed has to be there before, or nobody would see it go.
+    Whoever removes it before any reading makes vPlus forget it at once (vplus-api.md 3.7): without this row nobody would
+    see it go. What it says beyond its guid the next reading brings. As long as none has, an answer that vPlus does not
+    know it is believed only VPLUS_SETTLE_ABSENT_SECONDS after the first: a server may name it before it shows it.
+    """
+    now = database_now()
+    row = Task(
+        guid=guid, tenant_id=tenant_id, virtual_machine_guid=machine, type=type, state="QUEUED",
+        digest=NEVER_READ, first_seen_at=now, changed_at=now,
+    )  # fmt: skip
+    Task.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def make_known(record: TaskRecord, attribute: Attribute) -> None:
+    """Write a task that was read by itself, where no reading has seen it yet; what was read before stays as it is.
+
+    What is about to be removed has to be seen before, or its going would not be believed (`expect`).
     """
     with every_tenant(REASON):
-        if Task.objects.filter(guid=record.guid).exists():
-            return
-        machine = _sources([record]).get(record.guid, record.vm_guid)
-        row = _row(record, None, digest_of(record), database_now(), machine)
-        Task.objects.bulk_create([row], ignore_conflicts=True)
-        if row.virtual_machine_guid:
-            attribute({row.virtual_machine_guid})
+        if not Task.objects.filter(guid=record.guid).exclude(digest=NEVER_READ).exists():
+            _write([record], attribute)
 
 
 def _live_but(seen: Collection[str]) -> list[str]:
@@ -174,13 +190,15 @@ def _note_vanished(guids: list[str], read: TasksRead) -> None:
         return
     with every_tenant(REASON):
         now = database_now()
-        rows = Task.objects.filter(guid__in=guids, live=True)
+        patient = Q(digest=NEVER_READ, first_seen_at__gt=now - timedelta(seconds=settings.VPLUS_SETTLE_ABSENT_SECONDS))
+        rows = Task.objects.filter(guid__in=guids, live=True).exclude(patient)
+        gone = list(rows.values_list("guid", flat=True))
         ended = {vm for vm in rows.values_list("virtual_machine_guid", flat=True) if vm}
         _want_histories(ended, now)
-        rows.update(live=False, vanished_at=now, ended_seen_at=now, changed_at=now)
+        Task.objects.filter(guid__in=gone).update(live=False, vanished_at=now, ended_seen_at=now, changed_at=now)
     read.ended_vms |= ended
-    read.changed |= set(guids)
-    read.turned |= set(guids)
+    read.changed |= set(gone)
+    read.turned |= set(gone)
 
 
 def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:

@@ -12,6 +12,7 @@ from tenants.scope import in_tenant
 from vplus_bridge.client import NotFound, OutcomeKind, VplusClient
 from vplus_bridge.client import Outcome as Answer
 from vplus_bridge.mirror.models import Backup, Task
+from vplus_bridge.mirror.tasks import expect
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import State
 from vplus_bridge.operations.transitions import fail, link_if_free, move, take_up
@@ -63,11 +64,12 @@ class TaskWrite(Write):
         self, operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime
     ) -> OutcomeKind:
         """Link the task that was named; an answer that names work of before, or of another's, tells nothing."""
+        named = answer.tasks[0].guid if kind == OutcomeKind.ACCEPTED else ""
         if kind == OutcomeKind.ACCEPTED:
-            named = answer.tasks[0].guid
             known = named in attempt.baseline_tasks or not link_if_free(attempt, named, self.stage, "answer")
             kind = OutcomeKind.UNCERTAIN if known else kind
         if kind == OutcomeKind.ACCEPTED:
+            expect(named, type=self.task_type, machine=operation.virtual_machine_guid, tenant_id=operation.tenant_id)
             take_up(operation, State.SUBMITTED, now)
         elif kind == OutcomeKind.UNCERTAIN:
             if operation.state == State.REQUESTED:
