@@ -1,11 +1,11 @@
 """`make chaos`: the portal's own processes under load, faults and kills for some minutes, and then the reckoning.
 
 It starts what `make demo` starts, on servers of its own and with two workers that send; lets concurrent clients of the API
-ask for backups of several tenants; meanwhile vPlus fails by seeded chance, workers are killed and paused, Redis is wiped
-and PostgreSQL restarted. Then the trouble stops, everything comes to rest, and each operation's word is compared with the
-simulator's own journal. It prints asked, settled, lost, doubled, misreported and needs attention, and ends with status 0
-only where the middle three are 0 and no client was answered with unknown trouble (5xx but 503). What exactly these words
-mean stands in `chaos/reckoning.py`; the promise that they measure, in `docs/operators/exactly-once.md`.
+ask for backups and restores of several tenants; meanwhile vPlus fails by seeded chance, workers are killed and paused,
+Redis is wiped and PostgreSQL restarted. Then the trouble stops, everything comes to rest, and each operation's word is
+compared with the simulator's own journal. It prints asked, settled, lost, doubled, misreported and needs attention, and
+ends with status 0 only where the middle three are 0 and no client was answered with unknown trouble (5xx but 503). What
+exactly these words mean stands in `chaos/reckoning.py`; the promise that they measure, in `docs/operators/exactly-once.md`.
 """
 
 import argparse
@@ -105,10 +105,10 @@ def _is_unknown_trouble(what: str) -> bool:
 
 
 def _tenants() -> list[dict[str, Any]]:
-    """Return a token and the virtual machines of each tenant of the demo that need not choose a destination."""
+    """Return a token, the virtual machines and a place for restores of each tenant that need not choose a destination."""
     from tenants.models import Tenant
     from tenants.scope import every_tenant
-    from vplus_bridge.models import AllowedDestination, VirtualMachine
+    from vplus_bridge.models import AllowedDestination, AllowedRestoreTarget, VirtualMachine
 
     people = {place: person.email for person in PEOPLE for place, role in person.places if role in MAY_ASK}
     people.pop(PROVIDER, None)
@@ -120,9 +120,12 @@ def _tenants() -> list[dict[str, Any]]:
                 continue
             machines = VirtualMachine.objects.filter(tenant=tenant, present=True, absent_since=None)
             guids = sorted(machines.values_list("guid", flat=True))
+            target = (
+                AllowedRestoreTarget.objects.filter(tenant=tenant).order_by("label").values_list("pk", flat=True)[0]
+            )
         text = StringIO()
         call_command("create_token", email, tenant=slug, stdout=text)
-        found.append({"token": text.getvalue().strip(), "machines": guids})
+        found.append({"token": text.getvalue().strip(), "machines": guids, "target": str(target)})
     return found
 
 
@@ -173,7 +176,8 @@ def _reckoning(stack: Stack, accepted: list[str]) -> Reckoning:
     from chaos.portal_side import told
 
     journal, backups = stack.vplus("GET", "/journal"), stack.vplus("GET", "/objects/backups")
-    return reckon(accepted, told("chaos: reckoning"), journal=journal, backups=backups)
+    machines = stack.vplus("GET", "/objects/vms")
+    return reckon(accepted, told("chaos: reckoning"), journal=journal, backups=backups, machines=machines)
 
 
 if __name__ == "__main__":

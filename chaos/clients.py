@@ -1,7 +1,8 @@
 """Concurrent clients of the API, as scripts of several tenants are: a process of its own, orders in and results out.
 
-Each asks for backups with plain POSTs without an Idempotency-Key, now and then for several machines in one go, and now and
-then cancels what it asked for. What gets no answer is not asked again: whether it was taken, the table tells afterwards.
+Each asks for backups and restores with plain POSTs without an Idempotency-Key, now and then for several machines in one go,
+and now and then cancels what it asked for. What gets no answer is not asked again: whether it was taken, the table tells
+afterwards.
 """
 
 import json
@@ -17,8 +18,8 @@ from typing import Any
 import requests
 
 CLIENTS = 6
-SEVERAL, CANCELLED = 0.2, 0.15
-"""How often a client asks for several machines at once, and how often it cancels."""
+RESTORED, SEVERAL, CANCELLED = 0.25, 0.2, 0.15
+"""How often a client asks for a restore, or for backups of several machines at once, and how often it cancels."""
 PATIENCE = 20.0
 
 
@@ -31,7 +32,7 @@ class Orders:
     seconds: float
     seed: int
     tenants: list[dict[str, Any]]
-    """Each with a ``token`` and its ``machines``."""
+    """Each with a ``token``, its ``machines`` and the ``target`` that its restores go to."""
 
 
 @dataclass
@@ -76,25 +77,50 @@ def run(orders: Orders) -> Results:
 
 def _ask(http: requests.Session, orders: Orders, chance: random.Random, results: Results) -> None:
     tenant = chance.choice(orders.tenants)
-    count = chance.randint(2, 3) if chance.random() < SEVERAL else 1
-    machines = chance.sample(tenant["machines"], min(count, len(tenant["machines"])))
-    body = {"kind": "backup", "virtual_machines": machines, "backup_type": chance.choice(("FULL", "INCREMENTAL"))}
-    what, answer = _post(http, f"{orders.url}/api/v1/operations/", tenant["token"], body)
-    results.note(f"asked: {what}")
+    wish = _restore_of if chance.random() < RESTORED else _backup_of
+    body = wish(http, orders.url, tenant, chance)
+    if body is None:
+        results.note("no point to restore")
+        return
+    what, answer = _call(http, "POST", f"{orders.url}/api/v1/operations/", tenant["token"], body)
+    results.note(f"{body['kind']}: {what}")
     if answer is None or answer.status_code != HTTPStatus.ACCEPTED:
         return
     mine = [one["id"] for one in answer.json()["operations"] if not one["already_active"]]
     results.take(mine)
     if mine and chance.random() < CANCELLED:
         time.sleep(chance.uniform(0, 4))
-        what, _ = _post(http, f"{orders.url}/api/v1/operations/{mine[0]}/cancel/", tenant["token"], {})
+        what, _ = _call(http, "POST", f"{orders.url}/api/v1/operations/{mine[0]}/cancel/", tenant["token"], {})
         results.note(f"cancel: {what}")
 
 
-def _post(http: requests.Session, url: str, token: str, body: Any) -> tuple[str, requests.Response | None]:
-    """Post; return what came of it in a word, and the answer where there is one."""
+def _backup_of(
+    http: requests.Session, url: str, tenant: dict[str, Any], chance: random.Random
+) -> dict[str, Any] | None:
+    del http, url
+    count = chance.randint(2, 3) if chance.random() < SEVERAL else 1
+    machines = chance.sample(tenant["machines"], min(count, len(tenant["machines"])))
+    return {"kind": "backup", "virtual_machines": machines, "backup_type": chance.choice(("FULL", "INCREMENTAL"))}
+
+
+def _restore_of(
+    http: requests.Session, url: str, tenant: dict[str, Any], chance: random.Random
+) -> dict[str, Any] | None:
+    """Return the wish for the newest point of some machine, under the name that the portal gives; None: it has none."""
+    where = f"{url}/api/v1/virtual-machines/{chance.choice(tenant['machines'])}/restore-points/"
+    _, answer = _call(http, "GET", where, tenant["token"])
+    if answer is None or answer.status_code != HTTPStatus.OK or not answer.json()["results"]:
+        return None
+    point = answer.json()["results"][0]["guid"]
+    return {"kind": "restore", "restore_point": point, "target": tenant["target"]}
+
+
+def _call(
+    http: requests.Session, method: str, url: str, token: str, body: Any = None
+) -> tuple[str, requests.Response | None]:
+    """Call; return what came of it in a word, and the answer where there is one."""
     try:
-        answer = http.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
+        answer = http.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
     except requests.RequestException as error:
         return type(error).__name__, None
     return str(answer.status_code), answer

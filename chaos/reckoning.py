@@ -6,15 +6,17 @@ asked            operations that the API accepted (202), or that stand in the po
 settled          of these, the ones that ended: succeeded, failed, cancelled.
 needs attention  of these, the ones that the portal handed to a person because it does not know, and says so.
 lost             an operation that the API accepted and that is in no table; or that neither ended nor needs attention
-                 when everything has come to rest; or that succeeded without a stored record of its virtual machine made
-                 by one of its own tasks.
-doubled          an operation for which vPlus accepted two exports (or restores), and that does not tell ("ran twice").
-misreported      an operation whose end the journal contradicts: failed or cancelled and stored all the same; failed in
+                 when everything has come to rest; or that succeeded without what it was asked for: a stored record of its
+                 virtual machine made by one of its own tasks, or the virtual machine that a restore makes.
+doubled          an operation for which vPlus accepted two exports or two restores, and that does not tell ("ran twice").
+misreported      an operation whose end the journal contradicts: failed or cancelled and there all the same; failed in
                  a way that only happens in vPlus although vPlus never had it, or in a way that means vPlus never had it
-                 although it had. Also a write in the journal that no attempt in the portal's table stands for.
+                 although it had. Also what was made for one tenant and given to another, and a write in the journal that
+                 no operation in the portal's table stands for.
 
-An attempt and an entry of the journal belong together when virtual machine and stamp (``windowStart``) are the same: the
-portal gives each attempt a stamp of its own.
+A write of the portal and an entry of the journal belong together when their keys are the same. An export's is virtual
+machine and stamp (``windowStart``), for the portal gives each attempt a stamp of its own; a restore's is the name that the
+new virtual machine gets, which bears a code of the operation's own.
 """
 
 from collections import Counter
@@ -26,6 +28,9 @@ STORED = frozenset({"SUCCESS", "PARTIAL_SUCCESS"})
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 NEEDS_ATTENTION = "needs_attention"
 EXPORT = "POST /tasks/export"
+RESTORE = "POST /tasks/restore-and-import"
+Key = tuple[str, int | str]
+"""What a write of ours can be told by: (virtual machine, stamp in ms), or ("restore", name of the new one)."""
 NEVER_SENT = frozenset(
     {
         "not_sent_in_time",
@@ -35,6 +40,8 @@ NEVER_SENT = frozenset(
         "vm_gone",
         "cannot_be_worded",
         "cancelled_before_sending",
+        "target_not_allowed",
+        "point_gone",
     }
 )
 """Reasons of a failure that say: vPlus never had this."""
@@ -43,15 +50,20 @@ DECIDED_BY_A_PERSON = "abandoned"
 
 @dataclass(frozen=True)
 class Told:
-    """What the portal says of one backup: its end, and the stamps (ms) under which it was sent."""
+    """What the portal says of one operation: its end, and by which keys its writes are known.
+
+    ``made`` is the guid of what came of it, where the portal tells: a backup's record, a restore's virtual machine.
+    """
 
     id: str
     virtual_machine: str
     state: str
     error: str = ""
-    backup: str = ""
+    made: str = ""
     warnings: Collection[str] = ()
-    stamps: Collection[int] = ()
+    keys: Collection[Key] = ()
+    owned: bool = True
+    """False: what it made is given to another tenant than the one that asked."""
 
 
 @dataclass
@@ -93,29 +105,33 @@ def reckon(
     *,
     journal: Sequence[Mapping[str, Any]],
     backups: Iterable[Mapping[str, Any]],
+    machines: Iterable[Mapping[str, Any]] = (),
 ) -> Reckoning:
-    """Compare what the portal tells of its backups with the simulator's journal and its backup records.
+    """Compare what the portal tells of its operations with the simulator's journal, backup records and virtual machines.
 
     ``accepted`` are ids of operations for which the API answered 202. Meant for the moment when everything is at rest.
     """
     result = Reckoning()
     by_id = {one.id: one for one in told}
     stored = {one["guid"]: one["vm"] for one in backups if one["status"] in STORED}
-    entries = _by_stamp(journal)
-    claimed: set[tuple[str, int]] = set()
+    born: dict[Key, set[str]] = {}
+    for machine in machines:
+        born.setdefault(("restore", machine["name"]), set()).add(machine["guid"])
+    entries = _by_key(journal)
+    claimed: set[Key] = set()
     result.asked = len(set(accepted) | by_id.keys())
     result.lost += [f"{id_}: accepted, and in no table" for id_ in sorted(set(accepted) - by_id.keys())]
     for one in told:
-        keys = {(one.virtual_machine, stamp) for stamp in one.stamps}
-        claimed |= keys
-        mine = [entry for key in keys for entry in entries.get(key, [])]
+        claimed |= set(one.keys)
+        mine = [entry for key in one.keys for entry in entries.get(key, [])]
         made = {guid for entry in mine for guid in entry["backups"] if stored.get(guid) == one.virtual_machine}
+        made |= {guid for key in one.keys for guid in born.get(key, ())}
         result.ends[one.state] += 1
         result.settled += one.state in ENDED
         result.needs_attention += one.state == NEEDS_ATTENTION
         _judge(one, mine, made, result)
     strangers = [key for key in entries if key not in claimed]
-    result.misreported += [f"{machine} at {stamp}: in the journal, and of no attempt" for machine, stamp in strangers]
+    result.misreported += [f"{what} {which}: in the journal, and of no operation" for what, which in strangers]
     return result
 
 
@@ -125,24 +141,29 @@ def _judge(one: Told, mine: Sequence[Mapping[str, Any]], made: Collection[str], 
     result.ran_twice += twice
     if len(mine) > 1 and not twice:
         result.doubled.append(f"{name}: vPlus accepted it {len(mine)} times")
+    if not one.owned:
+        result.misreported.append(f"{name}: {one.made} is another tenant's")
     if one.state not in ENDED | {NEEDS_ATTENTION}:
         result.lost.append(f"{name}: has not come to an end")
     elif one.state == "succeeded":
-        if (one.backup and one.backup not in made) or not made:
-            result.lost.append(f"{name}: nothing of it is stored (told: {one.backup or 'no record'})")
+        if (one.made and one.made not in made) or not made:
+            result.lost.append(f"{name}: nothing of it is there (told: {one.made or 'nothing named'})")
     elif one.state in {"failed", "cancelled"} and one.error != DECIDED_BY_A_PERSON:
         if made:
-            result.misreported.append(f"{name}: stored as {', '.join(sorted(made))}")
+            result.misreported.append(f"{name}: there as {', '.join(sorted(made))}")
         elif one.error in NEVER_SENT and mine:
             result.misreported.append(f"{name}: vPlus had it")
         elif one.state == "failed" and one.error not in NEVER_SENT and not mine:
             result.misreported.append(f"{name}: vPlus never had it")
 
 
-def _by_stamp(journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-    entries: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+def _by_key(journal: Iterable[Mapping[str, Any]]) -> dict[Key, list[Mapping[str, Any]]]:
+    entries: dict[Key, list[Mapping[str, Any]]] = {}
     for entry in journal:
+        asked = entry["asked"]
         if entry["call"] == EXPORT:
-            for machine in entry["asked"]["protectedEntities"]:
-                entries.setdefault((machine["guid"], entry["asked"].get("windowStart", 0)), []).append(entry)
+            for machine in asked["protectedEntities"]:
+                entries.setdefault((machine["guid"], asked.get("windowStart", 0)), []).append(entry)
+        elif entry["call"] == RESTORE:
+            entries.setdefault(("restore", asked.get("restoredPeName") or ""), []).append(entry)
     return entries

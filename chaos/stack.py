@@ -50,7 +50,14 @@ WAITS = {
     "VPLUS_SIGN_IN_COOLING_SECONDS": "0.5",
 }
 """The waits of the protocol, short; what they have to be longer than is short too (see `trouble.faults`)."""
-QUICK = {"pickup_seconds": 0.3, "export_seconds": [1, 3], "store_gap_seconds": 0.3, "store_seconds": [0.5, 1.5]}
+QUICK = {
+    "pickup_seconds": 0.3,
+    "export_seconds": [1, 3],
+    "store_gap_seconds": 0.3,
+    "store_seconds": [0.5, 1.5],
+    "restore_seconds": [0.5, 1.5],
+    "import_seconds": [1, 3],
+}
 _FOREIGN = ("DATABASE_", "REDIS_", "PORTAL_", "PROMETHEUS_", "ALLOWED_", "STATIC_", "VPLUS_", "SECRET_KEY", "PYTEST_")
 
 

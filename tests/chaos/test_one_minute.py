@@ -16,5 +16,6 @@ def test_a_minute_of_trouble_loses_doubles_and_misreports_nothing() -> None:
     assert figures["asked"] >= 10, words
     assert figures["settled"] + figures["needs attention"] == figures["asked"]
     assert (figures["lost"], figures["doubled"], figures["misreported"]) == (0, 0, 0)
+    assert re.search(r"\d+ x restore: 202", done.stdout), "restores are among them"
     for trouble in ("a sender killed", "Redis wiped", "PostgreSQL restarted"):
         assert trouble in done.stdout
