@@ -26,6 +26,7 @@ from tests.bridge.policy_scenes import (
     same_in_both,
     upstream,
 )
+from tests.bridge.test_policy_faults import ONCE
 from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
@@ -263,6 +264,64 @@ def test_what_was_deleted_in_vplus_is_put_back(kind: str, cast: Cast, roomy: Bri
             carried_out(roomy, repair)
     assert fresh(policy).drift == []
     same_in_both(roomy)
+
+
+def with_a_second_rule(bridge: Bridge, policy: Policy, **members: Any) -> str:
+    """Let somebody make another rule in our policy, in vPlus; return its guid."""
+    rule = bridge.simulator.control.protection.add(
+        "rules", policy=fresh(policy).vplus_guid, destinations=["bd-main"], **{"name": "by hand", **members}
+    )
+    return str(rule.guid)
+
+
+def test_a_second_rule_made_in_vplus_is_put_back_under_faults(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice)
+    for name, fault in ONCE.items():
+        with_a_second_rule(roomy, policy)
+        look(roomy)
+        assert drift_of(policy) == {"other_rules"}, name
+        assert "by hand" not in str(fresh(policy).drift), "it may tell of somebody else"
+        roomy.simulator.control.arm(Fault(method="DELETE", path="/rules/vm-backup/{guid}", count=1, **fault))
+        operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+        roomy.simulator.control.disarm()
+        assert (operation.state, operation.error_code) == ("succeeded", ""), name
+        same_in_both(roomy)
+        look(roomy)
+        assert fresh(policy).drift == []
+
+
+def test_only_the_rule_that_the_difference_names_is_removed(cast: Cast, roomy: Bridge) -> None:
+    """One that was made since, and is not shown yet, stays and is told."""
+    policy = made(roomy, cast.alice)
+    shown = with_a_second_rule(roomy, policy)
+    look(roomy)
+    later = with_a_second_rule(roomy, policy, name="later")
+    operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("failed", "policy_not_as_meant")
+    world = roomy.simulator.world
+    assert shown not in world.rules
+    assert {rule.guid for rule in world.rules_of(fresh(policy).vplus_guid)} == {fresh(policy).rule_guid, later}
+    look(roomy)
+    assert [one["rules"] for one in fresh(policy).drift] == [[later]]
+    assert carried_out(roomy, asked_to_put_back(cast.alice, policy)).state == "succeeded"
+    same_in_both(roomy)
+
+
+def test_a_second_rule_that_vplus_keeps_leaves_everything_as_it_is(cast: Cast, roomy: Bridge) -> None:
+    """It goes first, so that nothing is half done."""
+    policy = made(roomy, cast.alice)
+    with_a_second_rule(roomy, policy)
+    roomy.simulator.control.protection.change("schedules", carriers_of(policy)[0].vplus_guid, hour=5 * 3_600_000)
+    look(roomy)
+    before = upstream(roomy)
+    roomy.simulator.control.arm(
+        Fault(kind="status", method="DELETE", path="/rules/vm-backup/{guid}", status=409, count=1)
+    )
+    operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("failed", "policy_refused")
+    assert upstream(roomy) == before
+    look(roomy)
+    assert drift_of(policy) == {"other_rules", "hour_ms"}
 
 
 def test_a_change_that_meets_one_of_somebody_else_stops(cast: Cast, roomy: Bridge) -> None:

@@ -123,7 +123,7 @@ def differences(policy: Policy) -> list[Difference]:
     else:
         guids = [carrier.vplus_guid for carrier in carriers]
         found += compare.of_rule(guids, [policy.destination_guid], rule)
-    if others := sorted(other.name or other.guid for other in rules if other.guid != policy.rule_guid):
+    if others := sorted(other.guid for other in rules if other.guid != policy.rule_guid):
         found.append(Difference("other_rules", [], others))
     return found + _of_carriers(policy, carriers)
 
@@ -157,7 +157,8 @@ def without_others(differences: list[dict[str, Any]], own_machines: set[str]) ->
             theirs = [guid for guid in one["theirs"] if guid in own_machines or guid in one["ours"]]
             kept.append({**one, "theirs": theirs, "others": len(one["theirs"]) - len(theirs)})
         elif one["field"] == "other_rules":
-            kept.append({**one, "theirs": len(one["theirs"])})
+            # Their names are not the tenant's to read; by their guids they can be taken away again.
+            kept.append({**one, "theirs": len(one["theirs"]), "rules": one["theirs"]})
         elif one["field"] == "name":
             kept.append({**one, "theirs": ""})
         else:

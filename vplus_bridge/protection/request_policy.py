@@ -153,7 +153,8 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
         guid="" if "wire_name" in columns else policy.vplus_guid,
         rule_guid="" if "rule_wire_name" in columns else policy.rule_guid,
     )
-    planned = to_change(wished, None, [], []) if wished.guid else to_create(wished, [])
+    strange = [guid for one in policy.drift for guid in one.get("rules", ())]
+    planned = to_change(wished, None, [], [], strange_rules=strange) if wished.guid else to_create(wished, [])
     apply = {
         "action": "put_back",
         "counts": False,

@@ -112,10 +112,21 @@ def to_create(wish: PolicyWish, leaving: Sequence[Leaving]) -> list[Planned]:
 
 
 def to_change(
-    wish: PolicyWish, held: PolicyHeld | None, leaving: Sequence[Leaving], dropped: Sequence[Dropped]
+    wish: PolicyWish,
+    held: PolicyHeld | None,
+    leaving: Sequence[Leaving],
+    dropped: Sequence[Dropped],
+    *,
+    strange_rules: Sequence[str] = (),
 ) -> list[Planned]:
-    """Return the steps that turn a policy as it was last written into what is wished; `held` None: whatever it is now."""
+    """Return the steps that turn a policy as it was last written into what is wished; `held` None: whatever it is now.
+
+    `strange_rules` are guids of rules that others made in it, and that go. They go first: where vPlus refuses that, nothing
+    else was touched, and a schedule of ours that they fire too is ours alone again before it is written.
+    """
     made = _Made()
+    for guid in strange_rules:
+        made.add("rule_delete", {"guid": guid, "policy": {"guid": wish.guid}}, guid=guid)
     _leave(made, leaving)
     _carry(made, wish)
     if held is None or not same(held.meant, wish.meant):

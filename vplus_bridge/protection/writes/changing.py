@@ -259,14 +259,14 @@ class PolicyDelete(Removal):
 
 
 class RuleDelete(Removal):
-    """DELETE /rules/vm-backup/{guid}: one that a lost answer left double."""
+    """DELETE /rules/vm-backup/{guid}: one that a lost answer left double, or that others made in a policy of ours."""
 
     action = "rule_delete"
 
     def read(self, client: VplusClient, errand: Errand) -> None:
-        """See that its policy still has it."""
+        """See that its policy still has it; one that vPlus keeps for its backups' sake is marked, and gone (vplus-api.md 2.8)."""
         rule = rule_of(client, errand.guid(errand.spec["policy"]), errand.guid(errand.spec))
-        if rule is None:
+        if rule is None or rule.record.marked_for_deletion:
             raise NotFound("the policy has no such rule")
 
     def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
