@@ -34,6 +34,7 @@ from vplus_bridge.ownership import assignment
 from vplus_bridge.protection import (
     attached,
     drift,
+    given_away,
     ledger,
     orphans,
     policy_names,
@@ -144,6 +145,8 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
                 policy_names.name_policies(touched)
                 told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
             restored_from = new_machines.jobs_to_ask()
+        if moved:
+            take_out_given_away(database_now())
         with alone(what="what restores made"):
             _link_new_machines(_restore_jobs(vplus, restored_from))
         changes.tell_reading(INVENTORY, began_at)
@@ -243,8 +246,19 @@ def after_policies() -> None:
 
 @shared_task(name="vplus_bridge.rewrite_schedules")
 def rewrite_schedules() -> None:
-    """Have schedules written anew that are due: before a clock change, or before their horizon ends."""
-    rewrite_due(database_now())
+    """Have policies changed that nobody needs to ask for: schedules that are due, machines that are somebody else's now."""
+    now = database_now()
+    take_out_given_away(now)
+    rewrite_due(now)
+
+
+def take_out_given_away(now: datetime) -> None:
+    """Have machines leave the policies of tenants that lost them; each policy in a transaction of its own."""
+    with every_tenant("jobs: machines given away"):
+        found = given_away.given_away()
+    for (tenant_id, policy_id), machines in found.items():
+        with alone(policy=str(policy_id)), in_tenant(tenant_id):
+            given_away.take_out(policy_id, machines, now)
 
 
 def rewrite_due(now: datetime) -> None:

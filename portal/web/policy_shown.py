@@ -46,6 +46,8 @@ ACTIONS: Mapping[str, Word] = {
     "put_back": lazy("Put back"),
     "rewrite": lazy("Schedules written anew, so that they go on at the same local times"),
     "remove": lazy("Tidied up in vPlus"),
+    "take_out": lazy("Taken out because it no longer belongs to you"),
+    "accept": lazy("Took over what was changed in vPlus"),
 }
 CHANGES_SHOWN = 20
 
@@ -130,7 +132,7 @@ def sentence(promise: Promise | None) -> str:
 def way_on(actor: Actor, operation: Operation) -> dict[str, str]:
     """Return the one button at the end of a change: to the policy, to the draft of one that was not made, or to the list."""
     slug = actor.tenant_slug
-    name = operation.plan.get("policy_name", "")
+    name = operation.plan.get("name", "")
     if visible.policies(actor).filter(pk=operation.subject).exists():
         url = policy_url("policy_detail", slug, UUID(operation.subject))
         return {"url": url, "word": _("Open %(name)s") % {"name": name}, "icon_name": "calendar-time"}

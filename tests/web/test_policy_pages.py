@@ -9,12 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tenants.scope import every_tenant
+from tenants.scope import every_tenant, in_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Cast, Member
 from tests.pages import Page
 from tests.policies import NIGHTLY, kept
 from tests.web.conftest import Visitor
+from vplus_bridge.protection import asking
 
 POLICIES = "/t/alpha/policies/"
 NEW = f"{POLICIES}new/"
@@ -51,7 +52,7 @@ def operations() -> list[Any]:
 
 
 def running(cast: Cast, policy: Any, **facts: Any) -> Any:
-    plan = {"policy_name": policy.name, "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": []}
+    plan = {"name": policy.name, "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": []}
     known = {"kind": "policy", "state": "running", "subject": str(policy.pk), "virtual_machine_name": "", "plan": plan}
     return Rows(cast).operation("", cast.alpha, **{**known, **facts})
 
@@ -167,7 +168,7 @@ def test_who_sees_granted_machines_only_sees_their_policies_and_nothing_of_the_o
 def test_a_policy_is_told_with_its_changes(alice: Visitor, cast: Cast, machines: None) -> None:
     policy = kept(cast.alpha, "Gold", "vm-1", priority=60)
     change = {"field": "priority", "before": "50", "after": "60"}
-    plan = {"policy_name": "Gold", "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": [change]}
+    plan = {"name": "Gold", "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": [change]}
     running(cast, policy, state="succeeded", plan=plan, wish={"action": "change"}, requested_by_name="Jan")
     page = alice.get(page_of(policy))
     text = page.main.text
@@ -181,6 +182,38 @@ def test_a_policy_is_told_with_its_changes(alice: Visitor, cast: Cast, machines:
     ):
         assert words in text
     assert page.link("Change").endswith("/change/")
+
+
+def test_what_nobody_asked_for_and_what_was_accepted_stand_among_the_changes(
+    alice: Visitor, cast: Cast, machines: None
+) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    left = {"field": "virtual_machines", "before": "web-01, web-09", "after": "web-01", "left": "web-09", "came": ""}
+    sent = {"name": "Gold", "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": [left]}
+    running(cast, policy, state="succeeded", plan=sent, wish={"action": "take_out"}, requested_by_name="The portal")
+    with in_tenant(cast.alpha.pk):
+        asking.note_done(
+            asking.author_of(cast.alice.actor),
+            policy,
+            wish={"action": "accept"},
+            changes=[{"field": "priority", "before": "50", "after": "7"}],
+            from_version=2,
+            now=timezone.now(),
+        )
+    page = alice.get(page_of(policy))
+    for words in (
+        "Taken out because it no longer belongs to you",
+        "The portal",
+        "Virtual machines: taken out web-09",
+        "Took over what was changed in vPlus",
+        "Alice",
+        "Priority: 50 → 7",
+    ):
+        assert words in page.main.text
+    operation = alice.get(page.link("Took over what was changed in vPlus"))
+    assert operation.status == 200
+    assert operation.heading == "Change of policy Gold"
+    assert alice.get("/t/alpha/activity/").status == 200
 
 
 def test_members_who_may_not_change_read_only(oscar: Visitor, cast: Cast) -> None:
@@ -366,7 +399,7 @@ def test_machines_of_others_are_as_if_they_were_not_there(
 def test_somebody_quicker_is_named_with_what_they_changed(alice: Visitor, cast: Cast, machines: None) -> None:
     policy = kept(cast.alpha, "Gold", "vm-1", version=2, changed_by_name="Jan", priority=70)
     change = {"field": "priority", "before": "50", "after": "70"}
-    plan = {"policy_name": "Gold", "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": [change]}
+    plan = {"name": "Gold", "touches": [str(policy.pk)], "machines": [], "from_version": 1, "changes": [change]}
     running(cast, policy, state="succeeded", plan=plan, wish={"action": "change"})
     edit = f"{page_of(policy)}change/"
     page = alice.post(edit, **filled(alice.get(edit), edit, version="1", name="Golden", do="save"))

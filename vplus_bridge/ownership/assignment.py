@@ -51,11 +51,12 @@ def attribute() -> list[str]:
             WITH owners AS ({_OWNERS}), moved AS (
                 UPDATE vplus_bridge_virtualmachine vm SET tenant_id = owners.owner, policy_label = '', changed_at = now()
                 FROM owners WHERE owners.guid = vm.guid AND owners.before IS DISTINCT FROM owners.owner
-                RETURNING vm.guid, owners.before, owners.owner, owners.source, owners.assigned_by
+                RETURNING vm.guid, vm.name, owners.before, owners.owner, owners.source, owners.assigned_by
             )
             INSERT INTO vplus_bridge_ownershipchange
-                (virtual_machine_guid, from_tenant_id, to_tenant_id, source, changed_by, at, handed_over)
-            SELECT guid, before, owner, source, assigned_by, now(), false FROM moved
+                (virtual_machine_guid, virtual_machine_name, from_tenant_id, to_tenant_id, source, changed_by, at,
+                 handed_over)
+            SELECT guid, name, before, owner, source, assigned_by, now(), false FROM moved
             RETURNING virtual_machine_guid, from_tenant_id, to_tenant_id
             """  # noqa: S608  # a constant of this module
         )

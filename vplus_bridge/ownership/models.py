@@ -36,6 +36,11 @@ class OwnershipChange(models.Model):
     """The owner of a virtual machine changed: the provider's record, and where a move splits history."""
 
     virtual_machine_guid = models.CharField(max_length=200)
+    virtual_machine_name = models.CharField(
+        max_length=1000,
+        blank=True,
+        help_text="as the one before knew it: what the new owner calls it is not theirs to read",
+    )
     from_tenant = models.ForeignKey("tenants.Tenant", null=True, on_delete=models.PROTECT, related_name="+")
     to_tenant = models.ForeignKey("tenants.Tenant", null=True, on_delete=models.PROTECT, related_name="+")
     source = models.CharField(max_length=8, choices=AssignmentSource.choices, blank=True)

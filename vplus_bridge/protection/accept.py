@@ -12,10 +12,13 @@ from tenants.refusals import WrongState
 from tenants.rights import Actor
 from vplus_bridge.client import ScheduleRecord
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedDestination
-from vplus_bridge.protection.asking import refuse_while_changing
+from vplus_bridge.protection import drafts
+from vplus_bridge.protection.asking import author_of, note_done, refuse_while_changing
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.compare import Difference
+from vplus_bridge.protection.drafts import PolicyDraft
 from vplus_bridge.protection.drift import differences
 from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import schedule_records
@@ -24,6 +27,7 @@ from vplus_bridge.protection.outcome import deleted, label_machines
 from vplus_bridge.protection.request_policy import editable, lock_tenant, refuse_old
 from vplus_bridge.protection.rewriting import CannotCarry, replan
 from vplus_bridge.protection.stored import columns_of, plan_columns, row_values, spec_of
+from vplus_bridge.protection.summary import changes_between
 
 SIMPLE = {"priority": "priority", "auto_remove_gone": "auto_remove_gone"}
 
@@ -40,18 +44,20 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) 
     if policy.differs_since is None:
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to accept."))
     refuse_while_changing([policy])
-    found = differences(policy)
-    before = list(policy.drift)
+    author = author_of(actor)
+    drift, before = list(policy.drift), drafts.draft_of(policy)
     with transaction.atomic():
         # A savepoint: what cannot be said is known only on the way, and then nothing of it stays.
-        _take_over(policy, found, _name(actor), now)
+        _take_over(policy, differences(policy), author.name, now)
+    changes = _changes(actor, before, drafts.draft_of(policy)) if policy.living else []
+    operation = note_done(author, policy, wish={"action": "accept"}, changes=changes, from_version=version, now=now)
     audit.record(
         actor,
         "policy.accept",
         object_kind="policy",
         object_id=str(policy.pk),
         object_name=policy.name,
-        detail={"drift": before},
+        detail={"operation": str(operation.pk), "changes": changes, "drift": drift},
     )
     return policy
 
@@ -101,8 +107,10 @@ _FIELDS = {
 }
 
 
-def _name(actor: Actor) -> str:
-    return (actor.person.name or actor.person.email)[:254]
+def _changes(actor: Actor, before: PolicyDraft, after: PolicyDraft) -> list[dict[str, str]]:
+    labels = {row.destination_guid: row.label for row in visible.destinations(actor)}
+    named = visible.virtual_machines(actor).filter(guid__in=[*before.virtual_machines, *after.virtual_machines])
+    return changes_between(before, after, labels | dict(named.values_list("guid", "name")))
 
 
 def _members(policy: Policy, theirs: list[str]) -> list[str]:

@@ -11,8 +11,9 @@ from structlog.contextvars import get_contextvars
 
 from tenants.models import Tenant
 from tenants.refusals import WrongState
+from tenants.rights import Actor
 from vplus_bridge.operations.models import Operation
-from vplus_bridge.operations.moves import ACTIVE, Kind
+from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.protection import course
 from vplus_bridge.protection.models import Policy
 from vplus_bridge.protection.steps import Planned
@@ -20,6 +21,8 @@ from vplus_bridge.protection.steps import Planned
 SENT_WITHIN = timedelta(hours=1)
 """After so long without contact nothing is begun any more; what was begun is brought to an end, however long it takes."""
 NOBODY = UUID(int=0)
+AFTER_FAILURE = timedelta(minutes=10)
+"""How long the portal waits before it asks again for what failed."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class Author:
     name: str
     via: str
     tenant_label: str
+
+
+def author_of(actor: Actor) -> Author:
+    """Return a person as an author."""
+    return Author(
+        membership_id=actor.membership_id,
+        name=(actor.person.name or actor.person.email)[:254],
+        via=f"token {actor.token.name}" if actor.token else "page",
+        tenant_label=actor.vplus_tenant_id,
+    )
 
 
 def the_portal(tenant: Tenant) -> Author:
@@ -52,6 +65,12 @@ def refuse_while_changing(policies: Iterable[Policy], *, machines: Sequence[str]
         )
 
 
+def failed_just_now(policy: Policy, action: str, now: datetime) -> bool:
+    """Tell whether this was asked for by the portal a moment ago and failed; what was never sent does not count."""
+    rows = Operation.objects.filter(kind=Kind.POLICY, subject=str(policy.pk), wish__action=action, state=State.FAILED)
+    return rows.filter(finished_at__gt=now - AFTER_FAILURE).exclude(error_code="policy_not_sent").exists()
+
+
 def open_operation(
     author: Author,
     policy: Policy,
@@ -64,18 +83,56 @@ def open_operation(
     within: timedelta = SENT_WITHIN,
 ) -> Operation:
     """Write an operation on a policy down, with its steps; workers are woken when the transaction is committed."""
-    operation = Operation.objects.create(
+    operation = _operation(author, policy, wish=wish, changes=changes, from_version=policy.version, now=now)
+    operation.plan |= {
+        "touches": [str(policy.pk), *apply.get("leaving", {})],
+        "machines": apply.get("vms") or [],
+        "apply": dict(apply),
+    }
+    operation.send_until = now + within
+    operation.save()
+    course.begin(operation, planned)
+    operation.save()
+    return operation
+
+
+def note_done(
+    author: Author,
+    policy: Policy,
+    *,
+    wish: Mapping[str, Any],
+    changes: Sequence[Mapping[str, str]],
+    from_version: int,
+    now: datetime,
+) -> Operation:
+    """Write a change down that needed no write to vPlus, as an operation that has ended: it stands among the others."""
+    operation = _operation(author, policy, wish=wish, changes=changes, from_version=from_version, now=now)
+    operation.state, operation.progress = State.SUCCEEDED, 100.0
+    operation.started_at = operation.finished_at = now
+    operation.save()
+    return operation
+
+
+def _operation(
+    author: Author,
+    policy: Policy,
+    *,
+    wish: Mapping[str, Any],
+    changes: Sequence[Mapping[str, str]],
+    from_version: int,
+    now: datetime,
+) -> Operation:
+    return Operation(
         tenant_id=policy.tenant_id,
         kind=Kind.POLICY,
         subject=str(policy.pk),
         wish=dict(wish),
         plan={
             "name": policy.name,
-            "touches": [str(policy.pk), *apply.get("leaving", {})],
-            "machines": apply.get("vms") or [],
-            "from_version": policy.version,
+            "touches": [str(policy.pk)],
+            "machines": [],
+            "from_version": from_version,
             "changes": list(changes),
-            "apply": dict(apply),
             "tenant_label": author.tenant_label,
             "project_uuid": author.tenant_label,
         },
@@ -83,10 +140,7 @@ def open_operation(
         requested_by_name=author.name,
         requested_via=author.via,
         requested_at=now,
-        send_until=now + within,
+        send_until=now,
         reference=get_contextvars().get("reference", ""),
         last_news_at=now,
     )
-    course.begin(operation, planned)
-    operation.save()
-    return operation

@@ -42,7 +42,10 @@ def written(operation: Operation, now: datetime, *, as_meant: bool) -> None:
     if apply["counts"]:
         policy.changed_at, policy.changed_by_name = now, operation.requested_by_name
     policy.compared_at = now
-    policy.differs_since, policy.drift = (None, []) if as_meant else (policy.differs_since or now, policy.drift)
+    if not as_meant:
+        policy.differs_since = policy.differs_since or now
+    elif apply["action"] != "take_out":  # which leaves a difference as it was
+        policy.differs_since, policy.drift = None, []
     policy.save()
     if apply["vms"] is not None:
         _members(policy, apply["vms"], apply["leaving"], now)

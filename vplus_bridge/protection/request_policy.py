@@ -19,7 +19,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.protection import drafts, visible
-from vplus_bridge.protection.asking import Author, open_operation, refuse_while_changing
+from vplus_bridge.protection.asking import author_of, open_operation, refuse_while_changing
 from vplus_bridge.protection.compare import PolicyMeant
 from vplus_bridge.protection.draft_check import Checked, check
 from vplus_bridge.protection.drafts import PolicyDraft
@@ -50,14 +50,14 @@ def request_policy_create(actor: Actor, draft: PolicyDraft, *, now: datetime) ->
         name=draft.name,
         wire_name=new_wire_name(actor.tenant_id, draft.name, "policy"),
         rule_wire_name=new_wire_name(actor.tenant_id, draft.name, "rule"),
-        changed_by_name=_author(actor).name,
+        changed_by_name=author_of(actor).name,
         created_at=now,
         changed_at=now,
     )
     shaped = shape(policy, checked.planned)
     wished = _wish(policy, draft, checked, shaped)
     operation = open_operation(
-        _author(actor),
+        author_of(actor),
         policy,
         to_create(wished, _leaving(checked)),
         wish=wish,
@@ -96,7 +96,7 @@ def request_policy_change(
     planned = to_change(_wish(policy, draft, checked, shaped), held_of(policy), _leaving(checked), shaped.dropped)
     changes = changes_between(before, draft, checked.names)
     operation = open_operation(
-        _author(actor),
+        author_of(actor),
         policy,
         planned,
         wish=wish,
@@ -119,7 +119,7 @@ def request_policy_delete(actor: Actor, policy_id: UUID, *, version: int, now: d
     refuse_while_changing([policy])
     apply = {"action": "delete"}
     planned = to_delete(policy.vplus_guid, policy.wire_name, policy.rule_guid, dropped_of(policy))
-    operation = open_operation(_author(actor), policy, planned, wish=wish, apply=apply, now=now)
+    operation = open_operation(author_of(actor), policy, planned, wish=wish, apply=apply, now=now)
     _audit(actor, "policy.delete", policy, operation, {})
     return operation
 
@@ -164,7 +164,7 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
         "schedules": shaped.rows,
         "whole": False,
     }
-    operation = open_operation(_author(actor), policy, planned, wish=wish, apply=apply, now=now)
+    operation = open_operation(author_of(actor), policy, planned, wish=wish, apply=apply, now=now)
     _audit(actor, "policy.put_back", policy, operation, {"drift": policy.drift})
     return operation
 
@@ -256,15 +256,6 @@ def _apply(action: str, draft: PolicyDraft, checked: Checked, shaped: Shaped) ->
         "schedules": shaped.rows,
         "whole": True,
     }
-
-
-def _author(actor: Actor) -> Author:
-    return Author(
-        membership_id=actor.membership_id,
-        name=(actor.person.name or actor.person.email)[:254],
-        via=f"token {actor.token.name}" if actor.token else "page",
-        tenant_label=actor.vplus_tenant_id,
-    )
 
 
 def _audit(actor: Actor, action: str, policy: Policy, operation: Operation, detail: dict[str, Any]) -> None:

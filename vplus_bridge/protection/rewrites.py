@@ -12,9 +12,8 @@ from tenants import audit
 from tenants.models import Tenant
 from tenants.refusals import WrongState
 from vplus_bridge.operations.models import Operation
-from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.transitions import warn
-from vplus_bridge.protection.asking import open_operation, refuse_while_changing, the_portal
+from vplus_bridge.protection.asking import failed_just_now, open_operation, refuse_while_changing, the_portal
 from vplus_bridge.protection.carriers import Deviation
 from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.held import held_of, wire_of
@@ -25,7 +24,6 @@ from vplus_bridge.protection.steps import PolicyWish, to_change
 from vplus_bridge.protection.stored import plan_of, promise_of
 
 log = structlog.get_logger(__name__)
-AFTER_FAILURE = timedelta(minutes=10)
 BEGUN_WITHIN = timedelta(minutes=10)
 """A plan is for its moment: one that could not be begun by then is made anew, and tells which runs were off until then."""
 A_MOMENT = timedelta(minutes=1)
@@ -46,7 +44,7 @@ def rewrite(policy_id: UUID, now: datetime) -> Operation | None:
     """
     tenant = Tenant.objects.select_for_update(no_key=True).get()
     policy = Policy.objects.filter(pk=policy_id, state=PolicyState.KEPT).first()
-    if policy is None or _failed_just_now(policy, now):
+    if policy is None or failed_just_now(policy, "rewrite", now):
         return None
     try:
         refuse_while_changing([policy])
@@ -133,11 +131,6 @@ def _off(row: Schedule, policy: Policy, now: datetime) -> list[Deviation]:
     promise = promise_of(row, paused=policy.paused)
     plan = plan_of(promise, row.carriers.all(), row)
     return [] if plan is None else list(runs_off(promise, plan, now))
-
-
-def _failed_just_now(policy: Policy, now: datetime) -> bool:
-    rows = Operation.objects.filter(kind=Kind.POLICY, subject=str(policy.pk), wish__action="rewrite", state="failed")
-    return rows.filter(finished_at__gt=now - AFTER_FAILURE).exclude(error_code="policy_not_sent").exists()
 
 
 def _said(moment: datetime | None) -> str | None:

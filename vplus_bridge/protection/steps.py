@@ -175,6 +175,16 @@ def to_remove(orphans: Sequence[tuple[str, str, str]]) -> list[Planned]:
     ]
 
 
+def to_take_out(policy_guid: str, policy_name: str, meant: PolicyMeant, machines: Sequence[str]) -> list[Planned]:
+    """Return the steps that take machines out of a policy and leave the rest of it as vPlus holds it, changed there or not.
+
+    `meant` is what our rows say, for what vPlus does not tell. The second step looks whether the first one took, and sends
+    again where it did not.
+    """
+    spec: Spec = {"guid": policy_guid, "name": policy_name, "meant": meant.as_json(), "machines": list(machines)}
+    return 2 * [Planned("policy_take_out", spec, target_guid=policy_guid)]
+
+
 class Stepped(Protocol):
     """A step that was taken."""
 

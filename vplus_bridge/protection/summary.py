@@ -1,7 +1,6 @@
 """What a draft says, and what one changes, in words: for the audit, for who edits an older version, and for the page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from django.utils.translation import gettext as _
 
@@ -33,19 +32,33 @@ def schedule_said(draft: ScheduleDraft) -> str:
     return sentence if draft.active else _("%(schedule)s (inactive)") % {"schedule": sentence}
 
 
-def changes_between(before: PolicyDraft, after: PolicyDraft, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def changes_between(before: PolicyDraft, after: PolicyDraft, names: Mapping[str, str]) -> list[dict[str, str]]:
     """Return [{field, before, after}] of what a draft changes, in words."""
     was, now = said(before, names), said(after, names)
     if not after.destination:
         now["destination"] = was["destination"]
-    found = [{"field": field, "before": was[field], "after": now[field]} for field in was if was[field] != now[field]]
-    for change in found:
-        if change["field"] == "virtual_machines":
-            left = set(before.virtual_machines) - set(after.virtual_machines)
-            came = set(after.virtual_machines) - set(before.virtual_machines)
-            change["left"] = _listed(sorted(names.get(guid, guid) for guid in left))
-            change["came"] = _listed(sorted(names.get(guid, guid) for guid in came))
-    return found
+    return [
+        members_change(before.virtual_machines, after.virtual_machines, names)
+        if field == "virtual_machines"
+        else {"field": field, "before": was[field], "after": now[field]}
+        for field in was
+        if was[field] != now[field]
+    ]
+
+
+def members_change(before: Collection[str], after: Collection[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return the change of a policy's machines, with those who left and those who came, in words."""
+
+    def named(guids: Collection[str]) -> list[str]:
+        return [names.get(guid, guid) for guid in guids]
+
+    return {
+        "field": "virtual_machines",
+        "before": _listed(named(before)),
+        "after": _listed(named(after)),
+        "left": _listed(sorted(named(set(before) - set(after)))),
+        "came": _listed(sorted(named(set(after) - set(before)))),
+    }
 
 
 def _listed(words: Sequence[str]) -> str:

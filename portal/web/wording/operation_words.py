@@ -40,7 +40,7 @@ def type_word(name: str) -> str:
 
 def title(operation: Operation) -> str:
     """Return what it is, with its object: "Backup of web-01"."""
-    name = operation.virtual_machine_name or operation.plan.get("policy_name", "")
+    name = operation.virtual_machine_name or operation.plan.get("name", "")
     words = {
         Kind.BACKUP: _("Backup of %(name)s"),
         Kind.RESTORE: _("Restore of %(name)s"),

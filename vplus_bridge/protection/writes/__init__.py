@@ -4,6 +4,7 @@ from vplus_bridge.operations.writes import register
 from vplus_bridge.protection.writes.changing import (
     PolicyCheck,
     PolicyDelete,
+    PolicyTakeOut,
     PolicyUpdate,
     RuleDelete,
     RuleUpdate,
@@ -21,6 +22,7 @@ def register_writes() -> None:
         ScheduleDelete(),
         PolicyCreate(),
         PolicyUpdate(),
+        PolicyTakeOut(),
         PolicyDelete(),
         RuleCreate(),
         RuleUpdate(),

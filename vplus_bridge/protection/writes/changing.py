@@ -138,6 +138,45 @@ class PolicyUpdate(Replacement):
         return Ready(request)
 
 
+class PolicyTakeOut(Replacement):
+    """PUT /policies/vm-backup/{guid} as it is, without machines that are somebody else's now."""
+
+    action = "policy_take_out"
+
+    def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
+        """Read it; a policy that is not there has no machines."""
+        guid = errand.guid(errand.spec)
+        try:
+            detail = client.policy_detail(guid)
+        except NotFound as problem:
+            if problem.html:
+                raise
+            raise AlreadyDone(guid) from None
+        held, meant = detail.record, compare.PolicyMeant.of_json(errand.spec["meant"])
+        there = meant.vms if held.vm_guids is None else held.vm_guids
+        stay = [vm for vm in there if vm not in errand.spec["machines"]]
+        # Where it is not told who is in it, what was sent has to do.
+        if errand.sent_before if held.vm_guids is None else len(stay) == len(there):
+            raise AlreadyDone(guid)
+        return {"raw": detail.raw, "held": held, "stay": stay}
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request."""
+        errand: Errand = prepared.facts["errand"]
+        held, meant = prepared.facts["held"], compare.PolicyMeant.of_json(errand.spec["meant"])
+        removes = held.auto_remove_non_present
+        request = dialect.update_policy_request(
+            prepared.facts["raw"],
+            name=errand.spec["name"] if bears_name(held.name, errand.spec["name"]) else held.name,
+            vm_guids=prepared.facts["stay"],
+            priority=meant.priority if held.priority is None else held.priority,
+            auto_remove_non_present=meant.auto_remove if removes is None else removes,
+            tenant_label=errand.tenant_label,
+            project_uuid=errand.project_uuid,
+        )
+        return Ready(request)
+
+
 class RuleUpdate(Replacement):
     """PUT /rules/vm-backup/{guid}: which schedules fire, and where backups go."""
 
