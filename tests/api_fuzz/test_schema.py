@@ -29,7 +29,7 @@ from portal.api.openapi import METHODS, document
 from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows
 from tests.conftest import Cast
-from tests.policies import kept
+from tests.policies import in_vplus, kept
 from tests.processes import Processes, collect_static_files
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))
@@ -86,13 +86,14 @@ def world(web: Processes, cast: Cast) -> World:
     own = requests.get(
         f"{web.url}/api/v1/tokens/", headers={"Authorization": f"Bearer {cast.mallory.token()}"}, timeout=20
     )
+    in_vplus("p-old", name="customer-x and y", vm_guids=["vm-0"])
     policies = [kept(cast.alpha, name, f"vm-{number}") for number, name in enumerate(("Gold", "Silver"))]
     with every_tenant("test"):
         schedules = [str(schedule.pk) for policy in policies for schedule in policy.schedules.all()]
     ids = {
         "policy_id": [str(policy.pk) for policy in policies],
         "schedule_id": schedules,
-        "guid": [f"vm-{number}" for number in range(4)],
+        "guid": [*(f"vm-{number}" for number in range(4)), "p-old"],
         "operation_id": [str(operation.pk) for operation in operations],
         "token_id": [row["id"] for row in own.json()["results"]],
     }

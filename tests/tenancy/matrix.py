@@ -229,6 +229,16 @@ API = {
         )
         for name, more in (("link_task", {"task": "t-{alpha}"}), ("send_again", {}), ("abandon", {}))
     },
+    "api:operator_policies": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
+    **{
+        f"api:operator_policy_{name}": Asked(
+            answers(404, nobody=401, provided=405),
+            answers(404, nobody=401, provider=404, auditor=403),  # vPlus has no such policy
+            {"guid": "p-{alpha}"},
+            body=body,
+        )
+        for name, body in (("attach", {"tenant": "alpha"}), ("detach", {}))
+    },
     "api:operator_status": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
 }
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Model, Q, QuerySet
 from django.db.models.functions import Lower
 
 from tenants import audit
@@ -19,6 +20,7 @@ NOBODY = "nobody"
 BY_NAME = Keyset("name", (Key(Lower("name")), Key("guid")))
 TENANTS_BY_NAME = Keyset("tenant name", (Key(Lower("name")), Key("id")))
 MOST_NAMED_IN_AUDIT = 200
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,14 @@ def virtual_machines(provider: ProviderActor, *, owner: str = "") -> QuerySet[Vi
     Raises NotAllowed, or Invalid naming ``owner`` where no tenant has the short name.
     """
     provider.require(Right.PROVIDER_READ)
-    rows = VirtualMachine.objects.select_related("tenant")
+    return owned_by(VirtualMachine.objects.select_related("tenant"), owner)
+
+
+def owned_by(rows: QuerySet[M], owner: str) -> QuerySet[M]:
+    """Return those of these rows that are one tenant's by its short name, or "nobody"'s; all where nobody is named.
+
+    Raises Invalid naming ``owner`` where no tenant has the short name.
+    """
     if owner == NOBODY:
         return rows.filter(tenant=None)
     if not owner:

@@ -15,7 +15,9 @@ from django.utils.translation import gettext as _
 from tenants import audit
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
+from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
+from vplus_bridge.ownership.by_provider import owned_by
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.drafts import LONGEST_NAME
 from vplus_bridge.protection.mirrored import schedule_record
@@ -25,6 +27,7 @@ from vplus_bridge.protection.wall_time import Promise
 from vplus_bridge.protection.whose import attribute_mirrored
 
 log = structlog.get_logger(__name__)
+BY_NAME = Keyset("name", (Key("name"), Key("guid")))
 
 
 def attach_policy(
@@ -32,9 +35,12 @@ def attach_policy(
 ) -> Policy:
     """Let a tenant read a policy that vPlus has, under a name of its own (without one: vPlus's).
 
-    Raises Invalid where the mirror does not know it, or it is somebody's already, or the name is taken.
+    Raises NotAllowed; Invalid where the mirror does not know it, or it is somebody's already, or the name is taken.
     """
-    row = VplusPolicy.objects.filter(guid=guid, gone_at=None).first()
+    if actor is not None:
+        actor.require(Right.PROVIDER_CHANGE)
+    # Locked, so that two who attach it at the same moment do not both find it free.
+    row = VplusPolicy.objects.select_for_update(of=("self",)).filter(guid=guid, gone_at=None).first()
     if row is None:
         raise Invalid({"guid": [_("%(guid)s: vPlus has no such policy, or it was not read yet.") % {"guid": guid}]})
     if Policy.objects.filter(vplus_guid=guid, state__in=LIVING).exists():
@@ -57,10 +63,15 @@ def attach_policy(
     return policy
 
 
-def in_vplus(provider: ProviderActor) -> QuerySet[VplusPolicy]:
-    """Return the policies that vPlus has, whosesoever they are. Raises NotAllowed."""
+def in_vplus(provider: ProviderActor, *, owner: str = "", search: str = "") -> QuerySet[VplusPolicy]:
+    """Return the policies that vPlus has: all, one tenant's by its short name, or those that are "nobody"'s.
+
+    `search` is part of a name, or a whole guid. Raises NotAllowed, or Invalid naming `owner` where no tenant has the short name.
+    """
     provider.require(Right.PROVIDER_READ)
-    return VplusPolicy.objects.filter(gone_at=None)
+    rows = owned_by(VplusPolicy.objects.filter(gone_at=None), owner)
+    text = search.strip()
+    return rows.filter(Q(name__icontains=text) | Q(guid=text)) if text else rows
 
 
 def holders(provider: ProviderActor, guids: Iterable[str]) -> dict[str, Policy]:
@@ -71,7 +82,9 @@ def holders(provider: ProviderActor, guids: Iterable[str]) -> dict[str, Policy]:
 
 
 def detach_policy(*, tenant_id: UUID, guid: str, actor: ProviderActor | None = None, via: str = "") -> Policy:
-    """Let a tenant no longer read a policy that was attached to it; in vPlus nothing changes. Raises Invalid."""
+    """Let a tenant no longer read a policy that was attached to it; in vPlus nothing changes. Raises NotAllowed, Invalid."""
+    if actor is not None:
+        actor.require(Right.PROVIDER_CHANGE)
     rows = Policy.objects.filter(tenant_id=tenant_id, vplus_guid=guid, attached=True, state__in=LIVING)
     policy = rows.first()
     if policy is None:

@@ -15,17 +15,16 @@ from portal.request_scope import ScopedRequest
 from portal.web.filters import FilterBar, Select, pager
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
-from vplus_bridge.keyset import Key, Keyset, page_of
+from vplus_bridge.keyset import page_of
 from vplus_bridge.mirror.models import VplusPolicy
 from vplus_bridge.mirror.policies import POLICIES
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.ownership.assignment import tenant_by_slug
 from vplus_bridge.ownership.by_provider import tenants
-from vplus_bridge.protection.attached import attach_policy, detach_policy, holders, in_vplus
+from vplus_bridge.protection.attached import BY_NAME, attach_policy, detach_policy, holders, in_vplus
 from vplus_bridge.protection.drafts import LONGEST_NAME
 from vplus_bridge.protection.models import Policy
 
-BY_NAME = Keyset("name", (Key("name"), Key("guid")))
 OWNED, NOBODYS = "owned", "nobody"
 
 
@@ -90,7 +89,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AttachForm) 
         ],
         kept=("size",),
     )
-    rows = in_vplus(provider).filter(name__icontains=bar.value("search").replace("\0", ""))
+    rows = in_vplus(provider, search=bar.value("search").replace("\0", ""))
     if owner := bar.value("owner"):
         rows = rows.filter(tenant__isnull=owner == NOBODYS)
     page = page_of(rows, BY_NAME, bar.cursor, bar.size)
