@@ -15,6 +15,9 @@ MINUTE = 60_000
 class _Phase(Work):
     """What both phases of a backup share."""
 
+    threshold: str
+    """The member of a policy that says at how many percent of failures it gives up the rest."""
+
     def backup_of(self, task: Task) -> Backup | None:
         """Return the backup record of a task."""
         return self.world.backups.get(task.backup or "")
@@ -30,6 +33,29 @@ class _Phase(Work):
         if vm is not None and not self.world.usable(destination, vm):
             return f"Backup destination {destination.name} is not available for the project of {vm.name}"
         return None
+
+    def failed_here(self, backup: Backup) -> bool:
+        """Return whether a backup came to its end in this phase, without success."""
+        raise NotImplementedError
+
+    def given_up(self, task: Task) -> str | None:
+        """Return why the rest of a policy's run is failed: more of its tasks failed than the policy bears (3.9).
+
+        A run is what one firing asked for; the rest is what has not started yet [inferred].
+        """
+        backup = self.backup_of(task)
+        policy = self.world.policies.get(backup.policy or "") if backup is not None else None
+        borne = policy.others.get(self.threshold) if policy is not None else None
+        if backup is None or backup.origin.type != "SCHEDULE" or type(borne) is not int:
+            return None
+        run = [
+            other
+            for other in self.world.backups.values()
+            if (other.policy, other.origin, other.created) == (backup.policy, backup.origin, backup.created)
+        ]
+        if sum(map(self.failed_here, run)) * 100 <= borne * len(run):
+            return None
+        return f"More than {borne} % of the tasks of the backup policy failed, so the remaining ones are failed"
 
     def events(self) -> dict[str, Callable[[str, int], None]]:
         """Return the birth of a copy of a failed task."""
@@ -107,6 +133,7 @@ class _Phase(Work):
 class Export(_Phase):
     """Reads the VM's data from the platform."""
 
+    threshold = "failRemainingBackupTasksExportThreshold"
     reasons = (
         "Export failed: snapshot of the virtual machine could not be created (timeout after 600 s)",
         "Connection to hypervisor manager https://keystone.waw1.cloud.internal:5000/v3 refused",
@@ -188,6 +215,10 @@ class Export(_Phase):
         """Return the snapshot and the birth of the store task."""
         return super().events() | {"snapshot": self._snapshot_taken, "store_due": self._store_due}
 
+    def failed_here(self, backup: Backup) -> bool:
+        """Return whether it was never exported."""
+        return backup.status == "FAILED" and not backup.times.export
+
     def before_retry(self, backup: Backup) -> None:
         """The whole export is repeated, with a snapshot of its own."""
         backup.status, backup.snapshot_time = "QUEUED", None
@@ -199,7 +230,7 @@ class Export(_Phase):
             return "Virtual machine is not present on the hypervisor"
         if vm.uuid not in self.world.platform:
             return f"Virtual machine {vm.name} ({vm.uuid}) was not found on the hypervisor manager"
-        return self.destination_obstacle(task)
+        return self.given_up(task) or self.destination_obstacle(task)
 
     def late_obstacle(self, task: Task) -> str | None:
         """A VM may disappear while it is read."""
@@ -304,6 +335,7 @@ class Export(_Phase):
 class Store(_Phase):
     """Writes the data to the backup destination; only its end makes a backup."""
 
+    threshold = "failRemainingBackupTasksStoreThreshold"
     reasons = (
         "Store failed: No space left on device (/backupdestination/main)",
         "Backup destination did not answer within 300 s",
@@ -318,9 +350,13 @@ class Store(_Phase):
         """Return the chance of failure."""
         return self.engine.settings.store_failure_rate
 
+    def failed_here(self, backup: Backup) -> bool:
+        """Return whether it was exported, and not stored."""
+        return backup.status == "FAILED" and backup.times.export > 0
+
     def obstacle(self, task: Task) -> str | None:
         """The destination must be there; the VM need not be any more."""
-        return self.destination_obstacle(task)
+        return self.given_up(task) or self.destination_obstacle(task)
 
     def late_obstacle(self, task: Task) -> str | None:
         """A destination may be switched off while it is written to."""

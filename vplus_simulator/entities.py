@@ -217,7 +217,7 @@ class Policy(msgspec.Struct, kw_only=True):
     auto_assign_mode: str = "DISABLED"
     tenant_id: str | None = None
     others: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Members of the current dialect as they were written; they are kept and shown, and do nothing here."""
+    """Members of the current dialect as they were written: kept and shown. The thresholds of failures count (3.9)."""
 
 
 class PlatformVm(msgspec.Struct, kw_only=True):

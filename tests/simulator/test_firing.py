@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from vplus_simulator.clock import START_OF_STEPPED_TIME
 from vplus_simulator.entities import DAYS, Schedule
 from vplus_simulator.firing import firings
+from vplus_simulator.world import Outcome
 
 from .conftest import Start, Vplus
 
@@ -235,6 +236,28 @@ def test_a_rule_without_a_destination_takes_the_default_one_and_fails_where_ther
     until(lively, at(25, 1, 30))
     task = lively.read("/tasks", protectedEntity="vm-beta-web")[-1]
     assert (task["state"]["name"], task["statusInfo"]) == ("FAILED", "No backup destination is assigned")
+
+
+def fail_next(vplus: Vplus, kind: str, vm: str) -> None:
+    vplus.server.control.next_outcome(Outcome(type=kind, vm=vm, outcome="fail", reason="by hand"))
+
+
+@pytest.mark.parametrize(("borne", "second"), [(None, "SUCCESS"), (49, "FAILED"), (50, "SUCCESS"), (0, "FAILED")])
+@pytest.mark.parametrize("kind", ["EXPORT", "STORE"])
+def test_the_rest_of_a_run_is_failed_when_more_of_it_failed_than_its_policy_bears(
+    start: Start, kind: str, borne: int | None, second: str
+) -> None:
+    """Of the two members the first one fails; the second has not begun by then."""
+    vplus = start(schedules_fire=True, task_retention_seconds=0, daily_cleanup=False, export_threads=1, store_threads=1)
+    member = f"failRemainingBackupTasks{kind.capitalize()}Threshold"
+    if borne is not None:
+        vplus.server.world.policies["policy-beta"].others[member] = borne
+    fail_next(vplus, kind, "vm-beta-web")
+    until(vplus, at(24, 4))
+    first, other = (vplus.newest_backup(vm) for vm in ("vm-beta-web", "vm-beta-mail"))
+    assert (first["status"]["name"], other["status"]["name"]) == ("FAILED", second)
+    until(vplus, at(25, 4))
+    assert vplus.newest_backup("vm-beta-mail")["status"]["name"] == "SUCCESS", "the next run is another one"
 
 
 def test_a_changed_schedule_fires_at_its_new_hour_only(lively: Vplus) -> None:
