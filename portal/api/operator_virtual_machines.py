@@ -16,6 +16,7 @@ from vplus_bridge.mirror.listing import LONGEST_SEARCH
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.mirror.read_state import INVENTORY, read_at
 from vplus_bridge.ownership import by_provider
+from vplus_bridge.protection.verdict import judge
 
 TAGS = ["operator"]
 
@@ -114,6 +115,7 @@ class OwnedMachineList(OperatorView):
         done = by_provider.assign_to(
             self.provider, slug=given["tenant"], vm_guids=given["virtual_machines"], hand_over=given["hand_over"]
         )
+        judge(done.changed)
         tenant = {"slug": done.tenant.slug, "name": done.tenant.name}
         return Response(AssignedShape({"tenant": tenant, "changed": done.changed}).data)
 

@@ -30,6 +30,7 @@ from vplus_bridge.mirror.models import Project, VirtualMachine
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.models import Assignment, Attempt, Backup, ChainTask, Operation, OwnershipChange, Step, Task
 from vplus_bridge.ownership.assignment import assign, attribute, attribute_backups, attribute_tasks
+from vplus_bridge.protection import verdict
 from vplus_simulator.faults import Fault
 
 NOW = timezone.now()
@@ -176,6 +177,60 @@ def test_a_move_splits_history_at_its_moment(cast: Cast) -> None:
         "t-before": cast.alpha.pk,
         "t-after": cast.beta.pk,
     }
+
+
+def adds_up_to(guid: str = WEB) -> tuple[int, str, Any, Any, Any]:
+    """What a machine's row says of its history, which lists, counts and the verdict go by."""
+    row = machine(guid)
+    return (
+        row.restore_point_count,
+        row.newest_point_guid,
+        row.newest_point_at,
+        row.last_backup_size,
+        row.last_full_backup_at,
+    )
+
+
+NOTHING = (0, "", None, None, None)
+
+
+def test_after_a_move_a_row_adds_up_what_its_owner_can_see(cast: Cast, mirrored: Bridge) -> None:
+    before = adds_up_to()
+    assert before[0] > 0
+    give(cast.beta)
+    assert adds_up_to() == NOTHING, "neither the points nor their times and sizes are the new owner's"
+    with in_tenant(cast.beta.pk):
+        assert not Backup.objects.filter(virtual_machine_guid=WEB).exists()
+    mirrored.sync()
+    with every_tenant("test"):
+        VirtualMachine.objects.filter(guid=WEB).update(history_wanted_at=timezone.now())
+    jobs.histories_once(mirrored.client, seconds=30)
+    assert adds_up_to() == NOTHING, "reading the history again tells no more"
+    give(cast.alpha)
+    assert adds_up_to() == before
+
+
+def test_after_a_detour_over_nobody_a_row_adds_up_what_its_owner_can_see(cast: Cast, mirrored: Bridge) -> None:
+    with every_tenant("test"):
+        Assignment.objects.filter(virtual_machine_guid=WEB).delete()
+    assert decide() == [WEB]
+    assert adds_up_to()[0] > 0, "what is nobody's is the provider's to see whole"
+    give(cast.beta)
+    assert adds_up_to() == NOTHING
+
+
+def test_what_is_handed_over_counts_for_the_new_owner(cast: Cast, mirrored: Bridge) -> None:
+    before = adds_up_to()
+    give(cast.beta, hand_over=True)
+    assert adds_up_to() == before
+
+
+def test_nobody_is_protected_by_backups_of_the_owner_before(cast: Cast, mirrored: Bridge) -> None:
+    give(cast.beta)
+    with every_tenant("test"):
+        verdict.judge([WEB])
+    row = machine()
+    assert (row.protection_status, row.protection_reason) == ("not_protected", "never_backed_up")
 
 
 def test_a_detour_over_nobody_splits_as_a_move_does(cast: Cast) -> None:

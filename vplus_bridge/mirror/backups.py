@@ -1,10 +1,11 @@
 """Backups: one virtual machine's history at a time, whole, and what it adds up to."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
 from tenants.scope import every_tenant
@@ -80,8 +81,30 @@ def read_history(client: VplusClient, vm_guid: str, attribute: Attribute) -> His
         read.changed = _write(vm_guid, records, whole_history=read.complete)
         if read.changed:
             attribute([vm_guid])
-        _sum_up(vm_guid, asked_at, whole_history=read.complete)
+        _sum_up(vm_guid)
+        if read.complete:
+            _note_read(vm_guid, asked_at)
     return read
+
+
+def sum_up(vm_guids: Iterable[str]) -> None:
+    """Write anew what these histories add up to, in the open wide scope: after some of it became another tenant's."""
+    for guid in vm_guids:
+        _sum_up(guid)
+
+
+def with_history_of_others(vm_guids: Iterable[str]) -> set[str]:
+    """Return those of these virtual machines of whose backups some are another tenant's, in the open wide scope."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT DISTINCT vm.guid FROM vplus_bridge_virtualmachine vm
+                JOIN vplus_bridge_backup backup ON backup.virtual_machine_guid = vm.guid
+            WHERE vm.guid = ANY(%s) AND backup.tenant_id <> vm.tenant_id
+            """,
+            [list(vm_guids)],
+        )
+        return {guid for (guid,) in cursor.fetchall()}
 
 
 def _list(client: VplusClient, vm_guid: str) -> _Listed:
@@ -248,32 +271,35 @@ def _last_failed_at(rows: Sequence[Backup]) -> datetime | None:
     return newest[0] if newest and newest[1] == "FAILED" else None
 
 
-def _sum_up(vm_guid: str, asked_at: datetime, *, whole_history: bool) -> None:
-    """Write what the history adds up to on the virtual machine's row; only a whole history counts as read."""
+def _sum_up(vm_guid: str) -> None:
+    """Write what the history adds up to on the virtual machine's row: as far as it is its owner's, for nobody's all of it."""
+    vm = VirtualMachine.objects.filter(guid=vm_guid)
+    owner = vm.values_list("tenant", flat=True).first()
+    known = Backup.objects.filter(virtual_machine_guid=vm_guid, gone_at=None)
     rows = list(
-        Backup.objects.filter(virtual_machine_guid=vm_guid, gone_at=None)
+        (known if owner is None else known.filter(tenant=owner))
         .order_by(F("taken_at").desc(nulls_last=True), "guid")
         .only("guid", "tenant_id", "status", "type", "taken_at", "finished_at", "first_seen_at", "size")
     )
     points = [row for row in rows if row.status in RESTORABLE]
     newest = points[0] if points else None
     full = next((row for row in points if row.type == "FULL"), None)
-    facts: dict[str, object] = {
-        "restore_point_count": len(points),
-        "newest_point_guid": newest.guid if newest else "",
-        "newest_point_at": newest.taken_at if newest else None,
-        "newest_point_time_given": bool(newest and newest.taken_at),
-        "last_backup_at": newest.taken_at if newest else None,
-        "last_backup_type": newest.type if newest else "",
-        "last_backup_size": newest.size if newest else None,
-        "last_full_backup_at": full.taken_at if full else None,
-        "last_full_backup_size": full.size if full else None,
-        "last_attempt_failed_at": _last_failed_at(rows),
-    }
-    if whole_history:
-        facts["history_read_at"] = asked_at
+    vm.update(
+        restore_point_count=len(points),
+        newest_point_guid=newest.guid if newest else "",
+        newest_point_at=newest.taken_at if newest else None,
+        newest_point_time_given=bool(newest and newest.taken_at),
+        last_backup_at=newest.taken_at if newest else None,
+        last_backup_type=newest.type if newest else "",
+        last_backup_size=newest.size if newest else None,
+        last_full_backup_at=full.taken_at if full else None,
+        last_full_backup_size=full.size if full else None,
+        last_attempt_failed_at=_last_failed_at(rows),
+    )
+
+
+def _note_read(vm_guid: str, asked_at: datetime) -> None:
+    """Note that a history was read whole; a wish that came while we read stands: what made it may not be in what we read."""
     vm = VirtualMachine.objects.filter(guid=vm_guid)
-    vm.update(**facts)
-    if whole_history:
-        # A wish that came while we read stands: what made it may not be in what we read.
-        vm.filter(history_wanted_at__lte=asked_at).update(history_wanted_at=None)
+    vm.update(history_read_at=asked_at)
+    vm.filter(history_wanted_at__lte=asked_at).update(history_wanted_at=None)

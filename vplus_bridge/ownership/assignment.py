@@ -14,6 +14,7 @@ from django.utils import timezone
 from tenants.models import Tenant
 from tenants.refusals import Invalid
 from vplus_bridge.mirror import told
+from vplus_bridge.mirror.backups import sum_up, with_history_of_others
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.models import Assignment, AssignmentSource, OwnershipChange
@@ -65,6 +66,8 @@ def attribute() -> list[str]:
     if moved:
         attribute_backups(moved)
         attribute_tasks(moved)
+        # What a row says of its history is its owner's to see: nothing of it may tell of who had the machine before.
+        sum_up({guid for guid, before, _ in changed if before is not None} | with_history_of_others(moved))
         told.tell_of_owners(changed)
     return moved
 
@@ -161,6 +164,7 @@ def assign(*, tenant_id: UUID, vm_guids: Sequence[str], by: str, hand_over: bool
     moved = attribute()
     if hand_over:
         _hand_over(guids, tenant_id)
+        sum_up(guids)
     return [guid for guid in moved if guid in known]
 
 

@@ -131,7 +131,8 @@ _SQL = f"""
             vm.policy_guid <> '' OR vm.policy_name <> '' AS in_policy,
             promise.state AS promise, promise.next_run_at,
             CASE WHEN promise.state = 'known' THEN promise.allowance_seconds + %(grace)s END AS allowed,
-            EXISTS (SELECT FROM vplus_bridge_backup b WHERE b.virtual_machine_guid = vm.guid) AS tried
+            EXISTS (SELECT FROM vplus_bridge_backup b WHERE b.virtual_machine_guid = vm.guid
+                AND (vm.tenant_id IS NULL OR b.tenant_id = vm.tenant_id)) AS tried
         FROM vplus_bridge_virtualmachine vm LEFT JOIN vplus_bridge_policypromise promise
             ON promise.policy_guid = vm.policy_guid
             AND coalesce(promise.tenant_id, '00000000-0000-0000-0000-000000000000')

@@ -27,6 +27,7 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.new_machines import suggestions
 from vplus_bridge.ownership.by_provider import assign_to, searched, tenants
 from vplus_bridge.ownership.unowned import unowned
+from vplus_bridge.protection.verdict import judge
 
 BY_NAME = Keyset("name", (Key("name"), Key("guid")))
 MOST_AT_ONCE = 1000
@@ -61,7 +62,9 @@ def inbox(request: ScopedRequest) -> HttpResponse:
 def _assign(request: ScopedRequest, provider: ProviderActor, slug: str, guids: Sequence[str]) -> HttpResponse:
     if len(guids) > MOST_AT_ONCE:
         raise Invalid({"virtual_machines": [_("Choose at most %(n)d at once.") % {"n": MOST_AT_ONCE}]})
-    tenant = assign_to(provider, slug=slug, vm_guids=guids).tenant
+    assigned = assign_to(provider, slug=slug, vm_guids=guids)
+    judge(assigned.changed)
+    tenant = assigned.tenant
     words = ngettext(
         "%(n)d virtual machine is now %(tenant)s’s.", "%(n)d virtual machines are now %(tenant)s’s.", len(guids)
     )
