@@ -168,3 +168,20 @@ def test_never_beside_another_backup_of_the_machine(exit_name: str, cast: Cast) 
     assert refusal.value.code == "operation_active"
     assert (reread(row).state, WEB) == ("needs_attention", row.subject)
     assert len(attempts_of(row)) == 1
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_its_people_asked_to_cancel_is_not_sent_again(cast: Cast) -> None:
+    row = stuck(cast, cancel_asked_at=timezone.now(), cancel_asked_by_name="Oscar")
+    with pytest.raises(WrongState) as refusal:
+        leave(cast.paula, "send_again", row)
+    assert refusal.value.code == "cancel_asked"
+    assert len(attempts_of(row)) == 1
+    assert leave(cast.paula, "abandon", row).state == "failed"
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_linked_task_of_what_was_asked_to_be_cancelled_is_still_to_be(cast: Cast) -> None:
+    row = stuck(cast, cancel_asked_at=timezone.now(), cancel_asked_by_name="Oscar")
+    task_row("t-1", state="RUNNING")
+    assert leave(cast.paula, "link_task", row, task_guid="t-1").state == "cancelling"

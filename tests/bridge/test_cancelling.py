@@ -21,8 +21,8 @@ from tests.bridge.scenes import (
     vm_row,
 )
 from tests.conftest import Bridge, Cast, Member, StartSimulator, assign_everything
-from vplus_bridge.models import Attempt, Operation
-from vplus_bridge.operations import cancel, send
+from vplus_bridge.models import Attempt, Operation, Task
+from vplus_bridge.operations import cancel, late, send
 from vplus_bridge.operations.request import Asked
 from vplus_simulator.faults import Fault
 
@@ -300,6 +300,54 @@ def test_what_was_marked_and_certainly_not_sent_ends_as_cancelled(cast: Cast, mi
     assert exports_sent(mirrored.simulator) == []
 
 
+def test_what_a_sender_finds_out_after_a_cancel_changes_no_word_of_it(cast: Cast, mirrored: Bridge) -> None:
+    """Crash point: the cancel comes between claim and what the sender then finds: that the machine is gone."""
+    asked = ask(cast.oscar)
+    attempt = attempts(asked)[0]
+    claim = send._claim(attempt.tenant_id, attempt.pk)
+    assert claim is not None
+    ask_cancel(cast.oscar, asked)
+    send._give_up(claim, "vm_gone")
+    found = operation(asked)
+    assert (found.state, found.error_code) == ("cancelled", "cancelled_before_sending")
+
+
+def test_a_cancel_is_not_forgotten_while_a_person_looks_into_it(cast: Cast) -> None:
+    """Crash point: the answer was lost, a cancel was asked, and the task turns up after all the waits."""
+    vm_row(tenant_id=cast.alpha.pk)
+    stamp = timezone.now().replace(microsecond=0) - timedelta(minutes=10)
+    row = sent_operation(cast.alpha, task=None, stamp=stamp)
+    assert ask_cancel(cast.oscar, row).state == "cancelling"
+    with every_tenant("test"):
+        Operation.objects.filter(pk=row.pk).update(state="needs_attention", error_code="arrival_unknown")
+    task_row("t-late", state="RUNNING", window_start=stamp, tenant_id=cast.alpha.pk)
+    with every_tenant("test"):
+        late.note_late()
+        cancel.pursue()
+    assert reread(row).state == "cancelling", "its end was asked for, and nobody took that back"
+    assert [attempt.target_guid for attempt in cancel_attempts(row)] == ["t-late"]
+
+
+def test_a_cancel_is_not_forgotten_where_nothing_was_sent_after_all(cast: Cast, mirrored: Bridge) -> None:
+    """Crash point: a paused worker records, after all the waits and a cancel, that nothing went out."""
+    asked = ask(cast.oscar)
+    attempt = attempts(asked)[0]
+    claim = send._claim(attempt.tenant_id, attempt.pk)
+    assert claim is not None
+    send._mark(claim, send.Prepared([], [], timedelta()), mirrored.client.dialect)
+    ask_cancel(cast.oscar, asked)
+    with every_tenant("test"):
+        Attempt.objects.filter(pk=attempt.pk).update(outcome="uncertain")
+        Operation.objects.filter(pk=asked.operations[0].pk).update(
+            state="needs_attention", error_code="arrival_unknown"
+        )
+    send.record(claim, send.Answer(send.OutcomeKind.NOT_ACCEPTED, None, "nothing was sent"))
+    found = operation(asked)
+    assert (found.state, found.error_code) == ("cancelled", "cancelled_before_sending")
+    mirrored.send()
+    assert exports_sent(mirrored.simulator) == []
+
+
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
 def test_what_has_ended_cannot_be_cancelled(state: str, cast: Cast) -> None:
     vm_row(tenant_id=cast.alpha.pk)
@@ -388,3 +436,25 @@ def test_tasks_of_operations_and_of_others_cannot_be_cancelled_so(cast: Cast, mi
         ask_task_cancel(cast.oscar, "no-such-task")
     with pytest.raises(NotAllowed):
         ask_task_cancel(cast.vera, guid)
+
+
+def single_cancel(cast: Cast, state: str) -> Operation:
+    """A cancel of one task that was asked of vPlus when the task was last seen so; since then it is gone."""
+    vm_row(tenant_id=cast.alpha.pk)
+    task_row("t-1", state=state, tenant_id=cast.alpha.pk)
+    row, _before = ask_task_cancel(cast.oscar, "t-1")
+    with every_tenant("test"):
+        Attempt.objects.filter(step__operation=row).update(sent_at=timezone.now(), outcome="accepted")
+        Operation.objects.filter(pk=row.pk).update(state="cancelling")
+        Task.objects.filter(guid="t-1").update(live=False, vanished_at=timezone.now(), ended_seen_at=timezone.now())
+        cancel.pursue()
+    return reread(row)
+
+
+def test_a_queued_task_that_went_was_cancelled(cast: Cast) -> None:
+    assert single_cancel(cast, "QUEUED").state == "succeeded"
+
+
+def test_of_a_running_task_that_vplus_forgot_nobody_knows_if_it_was_stopped(cast: Cast) -> None:
+    found = single_cancel(cast, "RUNNING")
+    assert (found.state, found.error_code) == ("failed", "cancel_end_unknown")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tenants.scope import every_tenant
 from tests.bridge.scenes import WEB, sent_operation, task_row, vm_row
@@ -117,9 +118,20 @@ def test_an_auditor_reads_and_finds_no_exit(cast: Cast) -> None:
     assert state_of(row) == "needs_attention"
 
 
-def test_where_the_work_arrived_it_is_not_offered_to_send_it_again(cast: Cast) -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"error_code": "end_unknown"},
+        {"error_code": "restore_end_unknown", "kind": "restore"},
+        {"error_code": "arrival_unknown", "cancel_asked_at": timezone.now(), "cancel_asked_by_name": "Oscar"},
+    ],
+)
+def test_what_arrived_or_was_asked_to_be_cancelled_is_not_offered_to_be_sent_again(
+    facts: dict[str, Any], cast: Cast
+) -> None:
     vm_row(tenant_id=cast.alpha.pk)
-    row = sent_operation(cast.alpha, state="needs_attention", error_code="end_unknown")
+    row = sent_operation(cast.alpha, state="needs_attention", **facts)
     page = browser(cast.paula).get(reverse("console:operation", kwargs={"operation_id": row.pk})).content.decode()
     assert 'value="abandon"' in page
     assert 'value="send_again"' not in page
+    assert ("Cancel asked" in page) == ("cancel_asked_at" in facts)

@@ -75,7 +75,7 @@ def known(operation_id: UUID) -> Known:
 
 
 def link_task(actor: ProviderActor, operation_id: UUID, *, task_guid: str, reason: str, now: datetime) -> Operation:
-    """Take a task as what the operation's write made; it is followed from there on.
+    """Take a task as what the operation's write made; it is followed from there on, and stopped where that was asked.
 
     Raises NotAllowed, NotVisible, Invalid (task, reason), or WrongState where it no longer waits or another operation
     has taken its place.
@@ -100,12 +100,15 @@ def link_task(actor: ProviderActor, operation_id: UUID, *, task_guid: str, reaso
 def send_again(actor: ProviderActor, operation_id: UUID, *, reason: str, now: datetime) -> Operation:
     """Send the write once more: a person has seen that nothing of it arrived.
 
-    Raises as `link_task`. A task of the earlier write that turns up later is dealt with as a late one.
+    Raises as `link_task`, and WrongState where its work did arrive or its people asked to cancel it. A task of the
+    earlier write that turns up later is dealt with as a late one.
     """
     operation = _waiting_one(actor, operation_id, reason)
     attempts = _sent(operation)
     if not attempts or operation.error_code in (END_UNKNOWN, RESTORE_END_UNKNOWN):
         raise WrongState("arrived", "Its work did arrive, so it is not sent again. Link a task, or abandon it.")
+    if operation.cancel_asked_at is not None:
+        raise WrongState("cancel_asked", "Its end was asked for, so it is not sent again. Link a task, or abandon it.")
     for attempt in attempts:
         if attempt.outcome == Outcome.UNCERTAIN:
             never_arrived(attempt, now, by="a person saw to it")

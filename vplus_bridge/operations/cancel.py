@@ -31,6 +31,7 @@ from vplus_bridge.ownership import visible as visible_objects
 ACTION = "cancel"
 MOST_ASKED = 2  # the second only after an uncertain first (design.md 6, Sending 12)
 CANCELLED_BEFORE_SENDING = "cancelled_before_sending"
+END_UNKNOWN = "cancel_end_unknown"
 CANNOT = "This server of the backup system has no way to cancel. The work goes on; you can watch it."
 TASK_TYPES = frozenset({"EXPORT", "STORE", "RESTORE", "IMPORT"})
 """Tasks of which people may ask an end: the stages of backups and restores."""
@@ -203,9 +204,13 @@ def _follow_single(operation: Operation, now: datetime) -> None:
         if asked:
             _ask_as_needed(operation, task.guid, now)
         return
-    if asked and task is not None and (task.state == "CANCELLED" or task.vanished_at is not None):
+    # A queued one that is removed is forgotten at once (vplus-api.md 3.7); of one that ran, that says nothing.
+    forgotten = task is not None and task.vanished_at is not None
+    if asked and task is not None and (task.state == "CANCELLED" or (forgotten and task.state == "QUEUED")):
         operation.progress = 100.0
         move(operation, State.SUCCEEDED, now)
+    elif asked and forgotten:
+        fail(operation, END_UNKNOWN, now)
     elif asked or task is None:
         fail(operation, "too_late_to_cancel", now)
 

@@ -49,7 +49,15 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.CANCELLING: frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.NEEDS_ATTENTION}),
     # A person at the provider links a task, sends again, or abandons; or a late task turns up by itself.
     State.NEEDS_ATTENTION: frozenset(
-        {State.REQUESTED, State.SUBMITTED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED}
+        {
+            State.REQUESTED,
+            State.SUBMITTED,
+            State.RUNNING,
+            State.CANCELLING,
+            State.SUCCEEDED,
+            State.FAILED,
+            State.CANCELLED,
+        }
     ),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),

@@ -6,7 +6,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
-from vplus_bridge.operations.moves import ACTIVE, State, allowed
+from vplus_bridge.operations.moves import ACTIVE, MOVES, State, allowed
 
 
 def move(operation: Operation, state: State, now: datetime) -> None:
@@ -23,24 +23,33 @@ def move(operation: Operation, state: State, now: datetime) -> None:
 
 
 def take_up(operation: Operation, state: State, now: datetime) -> bool:
-    """Move on, also out of "needs attention", unless another operation has taken its place; tell whether it moved."""
+    """Move on, also out of "needs attention", unless another operation has taken its place; tell whether it is active.
+
+    What was asked to be cancelled before it needed attention is taken up as that: nobody took the wish back.
+    """
     rivals = Operation.objects.filter(subject=operation.subject, kind=operation.kind, state__in=ACTIVE)
     if not operation.active and rivals.exclude(pk=operation.pk).exists():
         return False
+    if operation.state == State.NEEDS_ATTENTION and operation.cancel_asked_at is not None:
+        state = State.CANCELLING
     move(operation, state, now)
-    return operation.state == state
+    return operation.active
 
 
 def fail(operation: Operation, code: str, now: datetime) -> None:
-    """End an operation as failed, in memory, with the code of its reason."""
-    operation.error_code = code
-    move(operation, State.FAILED, now)
+    """End an operation as failed, in memory, with the code of its reason; one that has ended keeps its own."""
+    _end_with(operation, State.FAILED, code, now)
 
 
 def ask_for_attention(operation: Operation, code: str, now: datetime) -> None:
-    """Hand an operation to a person at the provider, in memory, with the code of its reason."""
-    operation.error_code = code
-    move(operation, State.NEEDS_ATTENTION, now)
+    """Hand an operation to a person at the provider, in memory, with the code of its reason; not one that has ended."""
+    _end_with(operation, State.NEEDS_ATTENTION, code, now)
+
+
+def _end_with(operation: Operation, state: State, code: str, now: datetime) -> None:
+    if state in MOVES[State(operation.state)]:
+        operation.error_code = code
+        move(operation, state, now)
 
 
 def warn(operation: Operation, code: str) -> None:

@@ -190,6 +190,12 @@ ERRORS: Mapping[str, Trouble] = {
         "nobody",
         _("See its result."),
     ),
+    "cancel_end_unknown": Trouble(
+        _("The end is not known"),
+        _("The backup system forgot the work before it told whether it was stopped."),
+        "you",
+        _("See the backups of the virtual machine."),
+    ),
     "cannot_be_worded": Trouble(
         _("Cannot be asked"),
         _("What was asked for cannot be said in the backup system's terms, so nothing was sent."),

@@ -35,6 +35,7 @@ from vplus_bridge.operations import attention
 from vplus_bridge.operations.follow import END_UNKNOWN
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import Kind, State
+from vplus_bridge.operations.restore_follow import RESTORE_END_UNKNOWN
 from vplus_bridge.operations.words import error_words
 
 OUTCOMES: Mapping[str, Promise] = {
@@ -180,6 +181,7 @@ def _context(
         (_("By"), row.requested_by_name),
         (_("Send no later than"), moments.exact_words(row.send_until, now, zone)),
         (_("Virtual machine"), row.virtual_machine_guid),
+        (_("Cancel asked"), _cancel_words(row, now)),
     ]
     return {
         "title": operation_words.title(row),
@@ -204,10 +206,20 @@ def _context(
     }
 
 
+def _cancel_words(row: Operation, now: datetime) -> str:
+    """Return when its people asked for its end, and who; empty where nobody did."""
+    if row.cancel_asked_at is None:
+        return ""
+    when = moments.exact_words(row.cancel_asked_at, now, timezone.get_current_timezone())
+    return _("%(when)s, by %(who)s") % {"when": when, "who": row.cancel_asked_by_name}
+
+
 def _exits(known: attention.Known) -> list[Exit]:
-    """Return the exits that this operation has: where its work did arrive, it is not sent again."""
+    """Return the exits that this operation has: what did arrive, or was asked to be cancelled, is not sent again."""
     closed = {"link_task"} if not known.candidates else set()
-    if known.operation.error_code == END_UNKNOWN or known.operation.kind not in (Kind.BACKUP, Kind.RESTORE):
+    row = known.operation
+    arrived = row.error_code in (END_UNKNOWN, RESTORE_END_UNKNOWN)
+    if arrived or row.cancel_asked_at is not None or row.kind not in (Kind.BACKUP, Kind.RESTORE):
         closed.add("send_again")
     return [one for one in EXITS.values() if one.name not in closed]
 
