@@ -389,6 +389,38 @@ def test_where_evidence_ended_a_verdict_is_not_known_until_contact_is_back(cast:
     assert VirtualMachine.objects.get().protection_status == "at_risk"
 
 
+def test_a_history_that_cannot_be_read_is_no_evidence_of_what_did_not_happen(cast: Cast, wide: None) -> None:
+    """vPlus told of something new, and what that is cannot be read."""
+    policy(), schedule(), with_point(timedelta(), NIGHT, tenant=cast.alpha)
+    promises.refresh(NIGHT)
+    late = NIGHT + 4 * ALLOWED
+    read_all(late)
+    assert judged(late) == ("not_protected", "promise_lost"), "all was read, and nothing was there"
+    unread = {"history_wanted_at": late - 2 * HOUR, "history_tried_at": late - HOUR}
+    VirtualMachine.objects.update(history_read_at=NIGHT + DAY, **unread)
+    assert judged(late) == ("unknown", "history_not_read_since")
+    VirtualMachine.objects.update(history_read_at=NIGHT + 2 * ALLOWED)
+    assert judged(late) == ("at_risk", "older_than_promise"), "so old it was when its history was last read"
+    VirtualMachine.objects.update(restore_point_count=0, newest_point_at=None)
+    assert judged(late) == ("unknown", "history_not_read_since")
+    read_all(late)
+    assert judged(late) == ("not_protected", "never_backed_up")
+
+
+def test_a_young_point_is_enough_whatever_cannot_be_read(cast: Cast, wide: None) -> None:
+    policy(), schedule(), with_point(timedelta(), NIGHT, tenant=cast.alpha)
+    promises.refresh(NIGHT)
+    unread = {"history_wanted_at": NIGHT + HOUR, "history_tried_at": NIGHT + 2 * HOUR}
+    VirtualMachine.objects.update(history_read_at=NIGHT, **unread)
+    assert judged(NIGHT + DAY) == ("protected", "within_promise")
+
+
+def test_a_point_of_the_future_is_no_evidence(cast: Cast, wide: None) -> None:
+    policy(), schedule(), with_point(-2 * DAY, NIGHT, tenant=cast.alpha)
+    promises.refresh(NIGHT)
+    assert judged(NIGHT) == ("unknown", "time_not_given")
+
+
 def test_an_unchanged_verdict_writes_no_row(cast: Cast, wide: None) -> None:
     policy(), schedule(), with_point(HOUR, NIGHT, tenant=cast.alpha)
     promises.refresh(NIGHT)

@@ -21,6 +21,8 @@ from vplus_bridge.mirror.sole_writer import one_at_a_time
 
 LOST_AFTER = 3
 """A machine is not protected once its newest restore point is this many times as old as the promise allows."""
+LEEWAY = "1 day"
+"""What is dated further ahead than clocks differ is dated wrongly, and says nothing of how old it is."""
 MOST_TURNED = 5000
 
 
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     """Why the verdict is what it is; the faces have a sentence for each."""
 
     HISTORY_NOT_READ = "history_not_read"
+    HISTORY_NOT_READ_SINCE = "history_not_read_since"
     NEVER_BACKED_UP = "never_backed_up"
     LAST_FAILED = "last_failed"
     NOTHING_RESTORABLE = "nothing_restorable"
@@ -46,6 +49,7 @@ class Reason(StrEnum):
 
 STATUS_OF = {
     Reason.HISTORY_NOT_READ: ProtectionStatus.UNKNOWN,
+    Reason.HISTORY_NOT_READ_SINCE: ProtectionStatus.UNKNOWN,
     Reason.NEVER_BACKED_UP: ProtectionStatus.NOT_PROTECTED,
     Reason.LAST_FAILED: ProtectionStatus.NOT_PROTECTED,
     Reason.NOTHING_RESTORABLE: ProtectionStatus.NOT_PROTECTED,
@@ -130,6 +134,9 @@ _SQL = f"""
             vm.newest_point_at AS point_at, vm.newest_point_time_given AS time_given,
             vm.policy_guid <> '' OR vm.policy_name <> '' AS in_policy,
             promise.state AS promise, promise.next_run_at,
+            -- Something is new, and trying to read it did not work: until then we looked, no longer.
+            CASE WHEN vm.history_wanted_at > vm.history_read_at AND vm.history_tried_at > vm.history_read_at
+                THEN vm.history_read_at END AS looked_until,
             CASE WHEN promise.state = 'known' THEN promise.allowance_seconds + %(grace)s END AS allowed,
             EXISTS (SELECT FROM vplus_bridge_backup b WHERE b.virtual_machine_guid = vm.guid
                 AND (vm.tenant_id IS NULL OR b.tenant_id = vm.tenant_id)) AS tried
@@ -145,10 +152,11 @@ _SQL = f"""
     ), reasoned AS (
         SELECT *, CASE
             WHEN NOT read THEN '{Reason.HISTORY_NOT_READ}'
+            WHEN NOT has_point AND looked_until IS NOT NULL THEN '{Reason.HISTORY_NOT_READ_SINCE}'
             WHEN NOT has_point AND NOT tried THEN '{Reason.NEVER_BACKED_UP}'
             WHEN NOT has_point AND failed THEN '{Reason.LAST_FAILED}'
             WHEN NOT has_point THEN '{Reason.NOTHING_RESTORABLE}'
-            WHEN point_at IS NULL OR NOT time_given THEN '{Reason.TIME_NOT_GIVEN}'
+            WHEN point_at IS NULL OR NOT time_given OR point_at > %(now)s + interval '{LEEWAY}' THEN '{Reason.TIME_NOT_GIVEN}'
             WHEN NOT in_policy AND %(policies_known)s THEN '{Reason.NO_POLICY}'
             WHEN NOT in_policy AND up_to_date THEN '{Reason.VPLUS_UP_TO_DATE}'
             WHEN NOT in_policy AND NOT up_to_date THEN '{Reason.VPLUS_OUTDATED}'
@@ -157,7 +165,8 @@ _SQL = f"""
             WHEN allowed IS NULL THEN '{Reason.PROMISE_NOT_KNOWN}'
             WHEN %(now)s <= old_at THEN '{Reason.WITHIN_PROMISE}'
             WHEN %(evidence)s <= old_at THEN '{Reason.EVIDENCE_ENDED}'
-            WHEN %(evidence)s <= lost_at THEN '{Reason.OLDER_THAN_PROMISE}'
+            WHEN looked_until <= old_at THEN '{Reason.HISTORY_NOT_READ_SINCE}'
+            WHEN least(%(evidence)s, looked_until) <= lost_at THEN '{Reason.OLDER_THAN_PROMISE}'
             ELSE '{Reason.PROMISE_LOST}' END AS reason
         FROM aged
     ), judged AS (

@@ -82,6 +82,10 @@ REASONS: Mapping[str, Because] = {
         _("There is no contact with the backup system; what it did since cannot be seen."),
         _("This is known by itself once contact is back."),
     ),
+    Reason.HISTORY_NOT_READ_SINCE: Because(
+        _("There is news of its backups, and they could not be read since."),
+        _("This is often known by itself in a few minutes; if not, ask your provider."),
+    ),
     Reason.VPLUS_UP_TO_DATE: Because(
         _("vPlus says that its backups are up to date. The portal has not judged that itself.")
     ),
