@@ -13,7 +13,7 @@ from django.utils.crypto import constant_time_compare
 
 from tenants import tokens
 from tenants.models.grant import Grant
-from tenants.models.membership import Membership
+from tenants.models.membership import Membership, Role
 from tenants.models.person import Person as PersonRow
 from tenants.models.tenant import Tenant
 from tenants.models.token import Token as TokenRow
@@ -95,6 +95,12 @@ def sights_of(watchers: Collection[Watcher]) -> dict[Watcher, Sight]:
         sees_all = sees_all_of_tenant(member.tenant.visibility, member.role)
         sights[watcher] = Sight(sees_all, frozenset(member.granted))
     return sights
+
+
+def admin_addresses(tenant_id: UUID) -> list[str]:
+    """Return the e-mail addresses of a tenant's admins whose accounts are open, in the open wide scope."""
+    rows = Membership.objects.filter(tenant=tenant_id, role=Role.ADMIN, person__is_active=True)
+    return list(rows.order_by("email").values_list("email", flat=True))
 
 
 def provider_of(person: PersonRow, *, address: str | None = None) -> ProviderActor | None:

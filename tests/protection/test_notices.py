@@ -119,3 +119,22 @@ def test_many_are_counted_and_the_first_named(count: int, cast: Cast) -> None:
     body = str(mail.outbox[0].body)
     assert body.count(": did not happen") == min(count, 50)
     assert ("And 20 more." in body) is (count == 70)
+
+
+def test_nobody_whose_account_is_closed_gets_mail(cast: Cast) -> None:
+    run(cast.alpha, "missed")
+    row = cast.alice.row
+    row.is_active = False
+    row.save()
+    protection_jobs.troubles_once(NOW)
+    assert mail.outbox == []
+
+
+def test_a_machine_that_is_somebody_elses_by_now_bears_no_name_of_theirs(cast: Cast) -> None:
+    run(cast.alpha, "missed")
+    with every_tenant("test"):
+        VirtualMachine.objects.update(tenant=cast.beta, name="renamed by beta")
+    protection_jobs.troubles_once(NOW)
+    [message] = mail.outbox
+    assert "renamed by beta" not in str(message.body)
+    assert "vm-1: did not happen" in str(message.body)

@@ -5,7 +5,7 @@ sent later, and no trouble is told twice. In the open wide scope. vPlus's own te
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from smtplib import SMTPException
@@ -22,8 +22,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from tenants.models import Membership, Tenant
-from tenants.models.membership import Role
+from tenants.entrance import admin_addresses
+from tenants.models import Tenant
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind, State
@@ -53,11 +53,11 @@ def gather(now: datetime) -> int:
         .exclude(Exists(FailureTold.objects.filter(operation=OuterRef("pk"))))
         .order_by("finished_at", "pk")[:MOST_GATHERED]
     )
-    names = _names({row.virtual_machine_guid for row in untold})
+    names = _names(untold)
     by_tenant: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
     for run in untold:
         if run.settled_at is not None and run.settled_at > now - TOO_OLD:
-            by_tenant[run.tenant_id].append(_of_run(run, names.get(run.virtual_machine_guid, "")))
+            by_tenant[run.tenant_id].append(_of_run(run, names.get((run.tenant_id, run.virtual_machine_guid), "")))
     for operation in failed:
         by_tenant[operation.tenant_id].append(_of_operation(operation))
     mails = [
@@ -79,8 +79,10 @@ def gather(now: datetime) -> int:
     return len(mails)
 
 
-def _names(vm_guids: Iterable[str]) -> dict[str, str]:
-    return dict(VirtualMachine.objects.filter(guid__in=list(vm_guids)).values_list("guid", "name"))
+def _names(runs: Sequence[ExpectedRun]) -> dict[tuple[UUID | None, str], str]:
+    """Return the names of machines by their owner and guid: what somebody else calls one by now is not to be told."""
+    rows = VirtualMachine.objects.filter(guid__in={run.virtual_machine_guid for run in runs})
+    return {(tenant, guid): name for tenant, guid, name in rows.values_list("tenant", "guid", "name")}
 
 
 def _of_run(run: ExpectedRun, name: str) -> dict[str, Any]:
@@ -130,8 +132,7 @@ class Letter:
 def letter(mail_id: int) -> Letter:
     """Return a claimed mail with its words and the addresses of the tenant's admins, in the open wide scope."""
     mail = TroubleMail.objects.select_related("tenant").get(pk=mail_id)
-    admins = Membership.objects.filter(tenant=mail.tenant_id, role=Role.ADMIN).order_by("email")
-    addresses = [] if mail.tenant.suspended_at else list(admins.values_list("email", flat=True))
+    addresses = [] if mail.tenant.suspended_at else admin_addresses(mail.tenant_id)
     return Letter(mail_id, *text_of(mail, mail.tenant), addresses)
 
 
