@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from tenants.models import Tenant
+from tenants import entrance
+from tenants.models import AuditEvent, Tenant
 from tenants.refusals import Invalid
 from tenants.scope import every_tenant, in_tenant
 from tests.bridge.scenes import (
@@ -30,6 +32,7 @@ from vplus_bridge.mirror.models import Project, VirtualMachine
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.models import Assignment, Attempt, Backup, ChainTask, Operation, OwnershipChange, Step, Task
 from vplus_bridge.ownership.assignment import assign, attribute, attribute_backups, attribute_tasks
+from vplus_bridge.ownership.by_provider import assign_to
 from vplus_bridge.protection import verdict
 from vplus_simulator.faults import Fault
 
@@ -223,6 +226,23 @@ def test_what_is_handed_over_counts_for_the_new_owner(cast: Cast, mirrored: Brid
     before = adds_up_to()
     give(cast.beta, hand_over=True)
     assert adds_up_to() == before
+
+
+def test_who_loses_a_machine_reads_of_it_in_the_audit_and_not_who_has_it(cast: Cast, mirrored: Bridge) -> None:
+    with every_tenant("test"):
+        provider = entrance.provider_of(cast.paula.row)
+        assert provider is not None
+        assign_to(provider, slug="beta", vm_guids=[WEB, "vm-beta-web", "vm-lab"], hand_over=True)
+    with in_tenant(cast.alpha.pk):
+        event = AuditEvent.objects.get(action="virtual_machine.take_away")
+    assert (event.actor_name, event.object_id, event.detail) == (
+        "Paula", WEB, {"virtual_machines": [WEB], "hand_over": True}
+    )  # fmt: skip
+    with every_tenant("test"):
+        call_command("assign_vms", "gamma", WEB)
+    with in_tenant(cast.beta.pk):
+        taken = AuditEvent.objects.get(action="virtual_machine.take_away")
+    assert (taken.via, taken.object_id) == ("command assign_vms", WEB)
 
 
 def test_nobody_is_protected_by_backups_of_the_owner_before(cast: Cast, mirrored: Bridge) -> None:

@@ -76,23 +76,43 @@ def searched(rows: QuerySet[VirtualMachine], search: str) -> QuerySet[VirtualMac
 
 
 def assign_to(provider: ProviderActor, *, slug: str, vm_guids: Sequence[str], hand_over: bool = False) -> Assigned:
-    """Make virtual machines a tenant's, with an audit event there.
+    """Make virtual machines a tenant's, with an audit event there and with whoever had them.
 
     ``hand_over`` lets history go along where another tenant had them. Raises NotAllowed, or Invalid naming the short
     name or the guids that are not known; then none is assigned.
     """
     provider.require(Right.PROVIDER_CHANGE)
+    who = provider.person.name or provider.person.email
+    return assign_noted(provider, slug=slug, vm_guids=vm_guids, by=who, hand_over=hand_over)
+
+
+def assign_noted(
+    actor: ProviderActor | None, *, slug: str, vm_guids: Sequence[str], by: str, hand_over: bool = False, via: str = ""
+) -> Assigned:
+    """Do what `assign_to` does, also for a command (``actor`` None, ``via`` its name), in the open wide scope."""
     tenant = tenant_by_slug(slug)
     guids = list(dict.fromkeys(vm_guids))
-    who = provider.person.name or provider.person.email
-    changed = assign(tenant_id=tenant.pk, vm_guids=guids, by=who, hand_over=hand_over)
+    others = VirtualMachine.objects.filter(guid__in=[guid.replace("\0", "") for guid in guids]).exclude(tenant=None)
+    had: dict[UUID, list[str]] = {}
+    for owner, guid in others.exclude(tenant=tenant).order_by("guid").values_list("tenant", "guid"):
+        had.setdefault(owner, []).append(guid)
+    changed = assign(tenant_id=tenant.pk, vm_guids=guids, by=by, hand_over=hand_over)
+    for owner, lost in had.items():
+        _note(actor, "virtual_machine.take_away", owner, lost, hand_over=hand_over, via=via)
+    _note(actor, "virtual_machine.assign", tenant.pk, guids, hand_over=hand_over, via=via)
+    return Assigned(tenant, changed)
+
+
+def _note(
+    actor: ProviderActor | None, action: str, tenant_id: UUID, guids: Sequence[str], *, hand_over: bool, via: str
+) -> None:
     audit.record(
-        provider,
-        "virtual_machine.assign",
-        tenant_id=tenant.pk,
+        actor,
+        action,
+        tenant_id=tenant_id,
         object_kind="virtual_machine",
         object_id=guids[0] if len(guids) == 1 else "",
         object_name=f"{len(guids)} virtual machines" if len(guids) > 1 else "",
-        detail={"virtual_machines": guids[:MOST_NAMED_IN_AUDIT], "hand_over": hand_over},
+        detail={"virtual_machines": list(guids[:MOST_NAMED_IN_AUDIT]), "hand_over": hand_over},
+        via=via,
     )
-    return Assigned(tenant, changed)

@@ -6,10 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from tenants import audit
 from tenants.refusals import Invalid
 from tenants.scope import every_tenant
-from vplus_bridge.ownership.assignment import assign, tenant_by_slug
+from vplus_bridge.ownership.by_provider import assign_noted
 from vplus_bridge.protection.verdict import judge
 
 
@@ -29,20 +28,17 @@ class Command(BaseCommand):
         guids = sys.stdin.read().split() if options["guid"] == ["-"] else options["guid"]
         try:
             with every_tenant("command assign_vms"):
-                tenant = tenant_by_slug(options["slug"])
-                moved = assign(
-                    tenant_id=tenant.pk, vm_guids=guids, by="command assign_vms", hand_over=options["hand_over"]
-                )
-                judge(guids)
-                audit.record(
+                done = assign_noted(
                     None,
-                    "virtual_machine.assign",
-                    tenant_id=tenant.pk,
-                    object_kind="virtual_machine",
-                    object_name=f"{len(guids)} virtual machines",
-                    detail={"virtual_machines": guids[:200]},
+                    slug=options["slug"],
+                    vm_guids=guids,
+                    by="command assign_vms",
+                    hand_over=options["hand_over"],
                     via="command assign_vms",
                 )
+                judge(guids)
         except Invalid as refusal:
             raise CommandError(refusal.in_one_line()) from None
-        self.stdout.write(f"{len(guids)} virtual machines are {tenant.name}'s; {len(moved)} were not before.")
+        self.stdout.write(
+            f"{len(guids)} virtual machines are {done.tenant.name}'s; {len(done.changed)} were not before."
+        )
