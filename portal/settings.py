@@ -62,6 +62,7 @@ try:
     VPLUS_HISTORY_MAX_AGE_SECONDS = environment.number("VPLUS_HISTORY_MAX_AGE_SECONDS", 86400, least=60, most=604800)
     PROTECTION_GRACE_SECONDS = environment.number("PROTECTION_GRACE_SECONDS", 3600, least=1, most=86400)
     PROTECTION_EVERY_SECONDS = environment.number("PROTECTION_EVERY_SECONDS", 15, least=0.5, most=600)
+    AUDIT_KEEP_DAYS = environment.integer("AUDIT_KEEP_DAYS", 730, least=31, most=36500)
     LEDGER_KEEP_DAYS = environment.integer("LEDGER_KEEP_DAYS", 100, least=31, most=3650)
     TROUBLE_MAIL_EVERY_SECONDS = environment.number("TROUBLE_MAIL_EVERY_SECONDS", 900, least=1, most=86400)
     VPLUS_HISTORY_READS_PER_SECOND = environment.number("VPLUS_HISTORY_READS_PER_SECOND", 20, least=0.1, most=1000)

@@ -1,9 +1,11 @@
 """Writes the audit. Each change and each refusal that a person meets leaves one row."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 from structlog.contextvars import get_contextvars
 
@@ -11,6 +13,8 @@ from tenants.models.audit import AuditEvent, AuditResult
 from tenants.refusals import Refusal
 from tenants.rights import Actor, ProviderActor, Right
 from tenants.scope import every_tenant, in_tenant
+
+MOST_PRUNED = 20_000
 
 
 def record(
@@ -66,6 +70,14 @@ def record_refusal(actor: Actor | ProviderActor, action: str, refusal: Refusal, 
     else:
         with every_tenant("audit of a refusal at the provider"):
             record(actor, action, refusal=refusal, **about)
+
+
+def prune(now: datetime) -> int:
+    """Remove events older than they are kept, in the open wide scope; return how many went, at most ``MOST_PRUNED``."""
+    oldest = now - timedelta(days=settings.AUDIT_KEEP_DAYS)
+    old = AuditEvent.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)[:MOST_PRUNED]
+    removed, _ = AuditEvent.objects.filter(pk__in=list(old)).delete()
+    return removed
 
 
 def _role_of(actor: Actor | ProviderActor | None) -> str:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
-from tenants import kept_answers
+from tenants import audit, kept_answers
 from tenants.scope import every_tenant, in_tenant
 from vplus_bridge import changes
 from vplus_bridge.alone import alone
@@ -116,8 +116,12 @@ def sweep_policies() -> None:
 @shared_task(name="vplus_bridge.prune")
 def prune() -> None:
     """Remove what has been kept long enough."""
+    now, removed = timezone.now(), audit.MOST_PRUNED
     with every_tenant("jobs: prune"):
-        kept_answers.prune(timezone.now())
+        kept_answers.prune(now)
+    while removed == audit.MOST_PRUNED:
+        with every_tenant("jobs: events that are too old"):
+            removed = audit.prune(now)
 
 
 @shared_task(name="vplus_bridge.sync_inventory")

@@ -1,4 +1,7 @@
-"""The audit: each operation, change and refusal, also the provider's on a tenant. Rows are added, never changed."""
+"""The audit: each operation, change and refusal, also the provider's on a tenant.
+
+Rows are added, never changed; those older than AUDIT_KEEP_DAYS are removed.
+"""
 
 import uuid
 
@@ -39,7 +42,10 @@ class AuditEvent(TenantOwned):
     reference = models.CharField(max_length=9, blank=True)
 
     class Meta(TenantOwned.Meta):
-        indexes = (models.Index(fields=["tenant", "-at"], name="audit_newest"),)
+        indexes = (
+            models.Index(fields=["tenant", "-at"], name="audit_newest"),
+            models.Index(fields=["at"], name="audit_age"),
+        )
 
     def __str__(self) -> str:
         return f"{self.actor_name}: {self.action} {self.result}"

@@ -1,12 +1,16 @@
 """The audit by the API: for admins, their own tenant's, by filters, newest first."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from tenants.models import AuditEvent
+from tenants.scope import every_tenant
 from tests.api.conftest import Rows, Script
 from tests.conftest import Cast
+from vplus_bridge import jobs
 
 
 @pytest.fixture
@@ -51,3 +55,21 @@ def test_others_are_told_that_admins_read_it(events: str, oscar: Script, vera: S
     for script in (oscar, vera):
         answer = script.get("audit-events/")
         assert (answer.status_code, answer.data["code"]) == (403, "role_too_low")
+
+
+def test_events_go_once_they_have_been_kept_long_enough(events: str, alice: Script, settings: Any) -> None:
+    settings.AUDIT_KEEP_DAYS = 400
+    jobs.prune()
+    assert len(alice.all("audit-events/")) == 3
+    with every_tenant("test"):
+        moment = timezone.now() - timedelta(days=400, minutes=1)
+        AuditEvent.objects.filter(object_id=events).delete()
+        AuditEvent.objects.create(
+            tenant_id=AuditEvent.objects.exclude(tenant=None).values_list("tenant", flat=True).first(),
+            at=moment, actor_name="Alice", via="page", action="token.create", result="done",
+        )  # fmt: skip
+        AuditEvent.objects.create(at=moment, actor_name="Paula", via="page", action="x", result="done")
+    jobs.prune()
+    with every_tenant("test"):
+        assert not AuditEvent.objects.filter(at__lte=moment).exists()
+    assert len(alice.all("audit-events/")) == 2
