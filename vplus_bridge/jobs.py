@@ -341,6 +341,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
                 cancel.pursue()
             # After what gives tasks to operations: the others are nobody's wish, and told by themselves.
             with alone(what="tasks to tell of"), every_tenant("jobs: tasks to tell of"):
+                told_tasks.mark(read.turned)
                 told_tasks.tell(read.changed, read.turned)
             with alone(what="the ledger"), every_tenant("jobs: what became of runs"):
                 told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))

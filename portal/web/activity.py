@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from portal.request_scope import ScopedRequest
-from portal.web.filters import pager
+from portal.web.filters import counted, pager
 from portal.web.runs import NEWEST_TASKS, filtered_tasks, run_bar, run_rows, runs_page, task_bar, under_way
 from portal.web.tasks_shown import task_rows
 from portal.web.virtual_machines import age
@@ -54,7 +54,7 @@ def tasks(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "filters": bar.context(),
         "tasks": task_rows(actor, page.rows, tenant_slug, now),
     }
-    context |= pager(bar, page, rows.count())
+    context |= pager(bar, page, counted(rows))
     return render(request, "web/activity/list.html", context)
 
 

@@ -5,27 +5,28 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, TextField, Value, When
-from django.db.models.functions import Cast, Coalesce, Collate
+from django.db.models.functions import Cast, Collate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.request_scope import ScopedRequest
 from portal.web import shown
-from portal.web.filters import FilterBar, Given, Select
+from portal.web.filters import FilterBar, Given, Select, counted
 from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, TaskRow, task_rows
 from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import OPERATION, task_badge
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
-from vplus_bridge.mirror.models import Task
+from vplus_bridge.mirror.models import TASK_ENDED, TASK_ID, Task
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.ownership import visible
 
 ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")))
-TASK_TIME: Final = Coalesce("started_at", "window_start", "first_seen_at")  # what its row shows
-NEWEST_TASKS: Final = Keyset("newest", (Key(TASK_TIME, descending=True), Key("guid")))
+NEWEST_TASKS: Final = Keyset("newest", (Key("shown_at", descending=True), Key("guid")))
+_OPERATION_ENDED: Final = Case(When(state__in=ACTIVE, then=Value(0)), default=Value(1), output_field=IntegerField())
+_OPERATION_ID: Final = Collate(Cast("id", TextField()), "C")
 # Where a task of nobody's stands by the words for operations; it cannot wait to be sent, nor need attention.
 _TASK_STATE: Final = {
     State.SUBMITTED: "QUEUED",
@@ -74,19 +75,17 @@ def kind_words() -> Mapping[str, str]:
     return {Kind.BACKUP: _("Backup"), Kind.RESTORE: _("Restore"), Kind.POLICY: _("Policy")}
 
 
-def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tuple[Page[Operation | Task], int]:
-    """Return one page of what the bar asks for, active first, then the newest; and how many there are of it."""
+def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tuple[Page[Operation | Task], int | None]:
+    """Return one page of what the bar asks for, active first, then the newest; and how many there are, as ``counted``."""
     asked = _operations(actor, bar)
     own = _own_tasks(actor, bar)
     if vm_guid is not None:
         asked, own = asked.filter(virtual_machine_guid=vm_guid), own.filter(virtual_machine_guid=vm_guid)
     lists = [
-        asked.annotate(
-            ended=_ended(When(state__in=ACTIVE, then=Value(0))), row_at=F("requested_at"), row_id=_text("id")
-        ),
-        own.annotate(ended=_ended(When(live=True, then=Value(0))), row_at=TASK_TIME, row_id=_text("guid")),
+        asked.annotate(ended=_OPERATION_ENDED, row_at=F("requested_at"), row_id=_OPERATION_ID),
+        own.annotate(ended=TASK_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
     ]
-    return merged_page_of(lists, ACTIVE_FIRST, bar.cursor, bar.size), asked.count() + own.count()
+    return merged_page_of(lists, ACTIVE_FIRST, bar.cursor, bar.size), counted(asked, own)
 
 
 def under_way(actor: Actor) -> tuple[int, int]:
@@ -156,7 +155,7 @@ def _common(actor: Actor, rows: QuerySet[Task], bar: FilterBar, name: str) -> Qu
     if text := name.replace("\0", ""):
         found = visible.virtual_machines(actor).filter(name__icontains=text)
         rows = rows.filter(virtual_machine_guid__in=found.values("guid"))
-    return _in_days(rows.annotate(shown_at=TASK_TIME), bar, "shown_at")
+    return _in_days(rows, bar, "shown_at")
 
 
 def _in_days(rows: QuerySet[Any], bar: FilterBar, moment: str) -> QuerySet[Any]:
@@ -164,14 +163,6 @@ def _in_days(rows: QuerySet[Any], bar: FilterBar, moment: str) -> QuerySet[Any]:
     if start:
         rows = rows.filter(**{f"{moment}__gte": start})
     return rows.filter(**{f"{moment}__lt": end}) if end else rows
-
-
-def _ended(active: When) -> Case:
-    return Case(active, default=Value(1), output_field=IntegerField())
-
-
-def _text(column: str) -> Collate:
-    return Collate(Cast(column, TextField()), "C")
 
 
 def _dates() -> list[tuple[str, str]]:

@@ -148,7 +148,7 @@ def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str]
         by=_by(row),
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
-        started_at=row.started_at or row.window_start or row.first_seen_at,
+        started_at=row.shown_at,
         cancel_url=reverse("tenant:task_cancel", kwargs={"tenant_slug": slug, "guid": row.guid})
         if row.guid in cancellable
         else "",

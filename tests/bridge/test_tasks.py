@@ -8,7 +8,7 @@ from django.db import connection
 
 from tenants.scope import every_tenant, in_tenant
 from tests.bridge.conftest import Teller
-from tests.bridge.scenes import WEB, export, history_read, machine, task_record, task_row, tasks, vm_row
+from tests.bridge.scenes import WEB, ask, export, history_read, machine, task_record, task_row, tasks, vm_row
 from tests.client.scripted_server import answer
 from tests.conftest import Bridge, Cast, StartSimulator
 from vplus_bridge.client import BadAnswer, Unavailable
@@ -327,3 +327,19 @@ def test_odd_members_are_taken_as_far_as_they_go(odd: dict[str, Any], database: 
     vplus.tasks({**task_record("t-1", "RUNNING"), **odd})
     poll(vplus.client)
     assert tasks()["t-1"].state == "RUNNING"
+
+
+def test_tasks_of_operations_are_marked_whichever_is_known_first_and_others_are_not(
+    cast: Cast, mirrored: Bridge
+) -> None:
+    ask(cast.oscar, WEB)
+    mirrored.send()  # the answer names the export, which no reading has seen
+    export(mirrored.simulator, "vm-alpha-db")
+    mirrored.run(steps=30)
+    known = tasks().values()
+    assert {(task.virtual_machine_guid, task.type, task.of_operation) for task in known} == {
+        (WEB, "EXPORT", True),
+        (WEB, "STORE", True),
+        ("vm-alpha-db", "EXPORT", False),
+        ("vm-alpha-db", "STORE", False),
+    }

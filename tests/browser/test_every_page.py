@@ -107,7 +107,9 @@ def look(page: Page, web: Processes, visits: list[Visit], problems: list[str]) -
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             problems.extend(f"{name}, {scheme}: {one}" for one in violations(page))
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        problems.extend(f"{name}, phone: {one}" for one in violations(page))
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            problems.extend(f"{name}, phone, {scheme}: {one}" for one in violations(page))
         wide = page.evaluate("document.documentElement.scrollWidth")
         if wide > PHONE["width"]:
             problems.append(f"{name}: {wide} px wide on a phone of {PHONE['width']}")

@@ -1,10 +1,11 @@
 """Tables of the mirror. Names are the portal's words; where a member comes from stands in vplus-api.md section 2."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models import Case, Value, When
+from django.db.models.functions import Cast, Coalesce, Collate, Lower
 from django.utils import timezone
 
 from tenants.scope import TenantOwned
@@ -176,8 +177,14 @@ class Backup(MirrorRow):
         return self.status in {"SUCCESS", "PARTIAL_SUCCESS"} and self.gone_at is None
 
 
+# Whether a task has ended, so that what is under way can come first in a list.
+TASK_ENDED: Final = Case(When(live=True, then=Value(0)), default=Value(1), output_field=models.IntegerField())
+# As PostgreSQL and Python order it alike, so that tasks can be told apart in a list with other rows.
+TASK_ID: Final = Collate(Cast("guid", models.TextField()), "C")
+
+
 class Task(MirrorRow):
-    """What vPlus does: one task. Kept after vPlus has forgotten it."""
+    """What vPlus does: one task. Kept after vPlus has forgotten it. ``of_operation`` is the operations' to write."""
 
     virtual_machine_guid = models.CharField(max_length=200, blank=True)
     type = models.CharField(max_length=40)
@@ -200,6 +207,16 @@ class Task(MirrorRow):
     live = models.BooleanField(default=True, help_text="neither finished, failed nor cancelled when last read")
     ended_seen_at = models.DateTimeField(null=True, help_text="when we first saw that it had ended")
     vanished_at = models.DateTimeField(null=True, help_text="vPlus no longer knows it")
+    # A column: PostgreSQL looks nothing up in an index by COALESCE where row-level security stands before it.
+    shown_at = models.GeneratedField(
+        expression=Coalesce("started_at", "window_start", "first_seen_at"),
+        output_field=models.DateTimeField(),
+        db_persist=True,
+        help_text="when it was, as lists show and order it",
+    )
+    of_operation = models.BooleanField(
+        default=False, help_text="written by operations/: known to be of one. A hint for lists; the chain is the truth"
+    )
 
     class Meta(MirrorRow.Meta):
         indexes = (
@@ -209,6 +226,15 @@ class Task(MirrorRow):
                 fields=["destination_vm_guid"],
                 name="task_of_destination",
                 condition=~models.Q(destination_vm_guid=""),
+            ),
+            models.Index(fields=["tenant", "-shown_at", "guid"], name="task_by_time"),
+            models.Index(
+                "tenant",
+                TASK_ENDED,
+                models.F("shown_at").desc(),
+                TASK_ID,
+                name="task_active_first",
+                condition=models.Q(of_operation=False),
             ),
             models.Index(
                 fields=["virtual_machine_guid", "guid"], name="task_live_of_vm", condition=models.Q(live=True)

@@ -43,6 +43,16 @@ def tell(changed: Collection[str], turned: Collection[str]) -> None:
     changes.tell(together)
 
 
+def mark(turned: Collection[str]) -> None:
+    """Note on tasks that came to be known after an operation had them that it does, in the wide scope.
+
+    A worker that dies before it only leaves a hint out, which the task's next state makes up for.
+    """
+    if turned:
+        chained = Exists(ChainTask.objects.filter(task_guid=OuterRef("guid")))
+        Task.objects.filter(chained, guid__in=list(turned), of_operation=False).update(of_operation=True)
+
+
 def news_number(task: Task) -> int:
     """Return a number that grows with each change, so that a page never takes an older message for news.
 

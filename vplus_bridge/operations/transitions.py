@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
+from vplus_bridge.mirror.models import Task
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, MOVES, State, allowed
 
@@ -63,6 +64,7 @@ def link(attempt: Attempt, task_guid: str, stage: str, by: str) -> None:
     ChainTask.objects.create(
         tenant_id=attempt.tenant_id, task_guid=task_guid, attempt=attempt, stage=stage, linked_by=by
     )
+    Task.objects.filter(guid=task_guid).update(of_operation=True)  # one that is not read yet is marked when it is
     if attempt.task_guid is None:
         attempt.task_guid = task_guid
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 HARD_SPACE = "\N{NO-BREAK SPACE}"
 FOUR_DIGITS_FROM = 999.5  # would be rounded to 1000: it goes up a unit, as 0.98 of the next
+MOST_COUNTED = 10_000  # rows of a list: nobody reads on to there, and counting them all would read them all
 
 
 def size_words(size: int) -> str:
@@ -30,15 +31,15 @@ def percent_words(percent: float) -> str:
     return f"{number_format(min(max(int(percent), 0), 100))}{HARD_SPACE}%"
 
 
-def range_words(first: int, last: int, total: int | None, *, more_than: int = 10_000) -> str:
-    """Return "1–50 of 148"; with ``total`` None (not counted beyond ``more_than``) "1–50 of more than 10,000"."""
+def range_words(first: int, last: int, total: int | None) -> str:
+    """Return "1–50 of 148"; with ``total`` None (not counted beyond ``MOST_COUNTED``) "1–50 of more than 10,000"."""
     if total == 0:
         return _("None")
     shown = f"{number_format(first, force_grouping=True)}\N{EN DASH}{number_format(last, force_grouping=True)}"
     if total is None:
         return _("%(range)s of more than %(count)s") % {
             "range": shown,
-            "count": number_format(more_than, force_grouping=True),
+            "count": number_format(MOST_COUNTED, force_grouping=True),
         }
     return _("%(range)s of %(count)s") % {"range": shown, "count": number_format(total, force_grouping=True)}
 
