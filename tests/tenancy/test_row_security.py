@@ -89,7 +89,8 @@ def writable(model: Model) -> bool:
 
 def columns(row: models.Model) -> tuple[str, list[Any]]:
     """Return the columns of a row, ready for an INSERT, and what goes into them."""
-    fields = [field for field in row._meta.concrete_fields if field.attname != "id" or row.pk is not None]
+    given = [field for field in row._meta.concrete_fields if not field.generated]
+    fields = [field for field in given if field.attname != "id" or row.pk is not None]
     names = ", ".join(f'"{field.column}"' for field in fields)
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
     return f"({names}) VALUES ({', '.join(['%s'] * len(fields))})", values

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('tenants', '0002_kept_answers'),
-        ('vplus_bridge', '0007_live_tasks_by_machine'),
+        ('vplus_bridge', '0008_name_at_ownership_change'),
     ]
 
     operations = [
