@@ -40,6 +40,8 @@ LONGEST_PAUSE = 5.0
 PAGES_A_SECOND, LONGEST_SPREAD = 50, 20.0
 UNCHECKED = 3  # intervals without a look at rights, after which streams end
 READ_TIMEOUT = 10.0
+# What comes of a message of another version of the portal, while one replaces the other.
+_ODD = (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError)
 
 
 @dataclass(eq=False)
@@ -76,14 +78,24 @@ class Stream:
         self.waiting.put_nowait(None)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Kept:
-    """An event that was fanned out, for those who come a moment later."""
+    """A message for those who are here, and for those who come a moment later; worded once, when there is anybody."""
 
     at: float
     channel: str
     virtual_machine_guid: str
-    event: bytes
+    message: bytes
+    event: bytes | None = None
+
+    def worded(self) -> bytes | None:
+        """Return the event that browsers get; None for a message that cannot be understood."""
+        if self.event is None:
+            try:
+                self.event = for_browsers(msgspec.json.decode(self.message), timezone.now())
+            except _ODD as problem:
+                _log_odd(problem)
+        return self.event
 
 
 class Hub:
@@ -126,8 +138,11 @@ class Hub:
             stream.put(RESYNC)
         else:
             for kept in list(self._kept):
-                if kept.at >= stream.since - LEEWAY and self._meant(kept.channel, kept.virtual_machine_guid, stream):
-                    self._deliver(stream, kept.event)
+                meant = kept.at >= stream.since - LEEWAY and self._meant(
+                    kept.channel, kept.virtual_machine_guid, stream
+                )
+                if meant and (event := kept.worded()):
+                    self._deliver(stream, event)
 
     def close(self, stream: Stream) -> None:
         """Forget a stream; harmless where it is forgotten already."""
@@ -236,19 +251,18 @@ class Hub:
         try:
             tenant_id = None if channel == changes.EVERYBODY else UUID(channel)
             message = msgspec.json.decode(body)
-            event = for_browsers(message, timezone.now())
-        except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError) as problem:
-            # Of another version of the portal, while one replaces the other.
-            log.warning("a message about a change cannot be understood", problem=type(problem).__name__)
+            guid = str(message.get("vm", ""))
+        except _ODD as problem:
+            _log_odd(problem)
             return
-        guid = str(message.get("vm", ""))
         general = message.get("kind") == changes.AGAIN or channel == changes.EVERYBODY
-        self._kept.append(_Kept(time(), channel, "" if general else guid, event))
-        if tenant_id is None:
-            self._send(self._all(), event)
-            return
-        here = self._streams.get(tenant_id, ())
-        self._send([stream for stream in here if general or stream.sight.shows(guid)], event)
+        kept = _Kept(time(), channel, "" if general else guid, body)
+        self._kept.append(kept)
+        here = self._all() if tenant_id is None else self._streams.get(tenant_id, ())
+        meant = [stream for stream in here if general or stream.sight.shows(guid)]
+        # At night most tenants have no page open: words that nobody hears are not made.
+        if meant and (event := kept.worded()):
+            self._send(meant, event)
 
     @staticmethod
     def _meant(channel: str, guid: str, stream: Stream) -> bool:
@@ -313,6 +327,10 @@ class Hub:
             elif sight != stream.sight:
                 stream.sight = sight
                 self._deliver(stream, RESYNC)
+
+
+def _log_odd(problem: Exception) -> None:
+    log.warning("a message about a change cannot be understood", problem=type(problem).__name__)
 
 
 def _sights_of(watchers: set[Watcher]) -> dict[Watcher, Sight]:

@@ -170,6 +170,21 @@ def test_what_happened_while_the_page_was_under_way_is_told_first(
     assert "resync" not in late.names()
 
 
+def test_what_was_told_while_no_page_of_the_tenant_was_open_is_told_to_who_comes(
+    cast: Cast, mirrored: Bridge, ears: Ears
+) -> None:
+    other = ears.listen("beta", cookies_of(cast.mallory))
+    ears.until(lambda: other.comments > 0, "the process hears Redis")
+    made = time.time()
+    [operation] = ask(cast.oscar, "vm-alpha-web")
+    [theirs] = ask(cast.mallory, "vm-beta-web")
+    ears.until(lambda: states(other, theirs), "what was told before was heard")
+    late = ears.listen("alpha", cookies_of(cast.oscar), since=made)
+    ears.until(lambda: states(late, operation), "it is told now")
+    assert "resync" not in late.names()
+    assert {one["id"] for one in late.changes("operation")} == {str(operation)}
+
+
 def test_a_browser_that_comes_too_often_is_refused_and_others_are_not(cast: Cast, ears: Ears) -> None:
     cookies = cookies_of(cast.oscar)
     opened = [ears.listen("alpha", cookies) for _ in range(31)]
