@@ -9,13 +9,14 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from structlog.contextvars import get_contextvars
 
+from tenants import audit
 from tenants.models import Tenant
 from tenants.refusals import WrongState
 from tenants.rights import Actor
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.protection import course
-from vplus_bridge.protection.models import Policy
+from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.steps import Planned
 
 SENT_WITHIN = timedelta(hours=1)
@@ -65,7 +66,38 @@ def refuse_while_changing(policies: Iterable[Policy], *, machines: Sequence[str]
         )
 
 
-def failed_just_now(policy: Policy, action: str, now: datetime) -> bool:
+def portals_turn(policy_id: UUID, action: str, now: datetime) -> tuple[Author, Policy] | None:
+    """Take the lock under which everything is asked, for what the portal asks for by itself, in the scope of the tenant.
+
+    None where vPlus does not hold the policy, somebody's change has to end first, or the same failed a moment ago.
+    """
+    tenant = Tenant.objects.select_for_update(no_key=True).get()
+    policy = Policy.objects.filter(pk=policy_id, state=PolicyState.KEPT).first()
+    if policy is None or _failed_just_now(policy, action, now):
+        return None
+    try:
+        refuse_while_changing([policy])
+    except WrongState:
+        return None
+    return the_portal(tenant), policy
+
+
+def note_own(operation: Operation, policy: Policy, action: str, reason: str = "", **detail: Any) -> None:
+    """Write into the tenant's audit what the portal asked for by itself."""
+    audit.record(
+        None,
+        action,
+        tenant_id=policy.tenant_id,
+        object_kind="policy",
+        object_id=str(policy.pk),
+        object_name=policy.name,
+        detail={"operation": str(operation.pk), **detail},
+        reason=reason,
+        via="the portal",
+    )
+
+
+def _failed_just_now(policy: Policy, action: str, now: datetime) -> bool:
     """Tell whether this was asked for by the portal a moment ago and failed; what was never sent does not count."""
     rows = Operation.objects.filter(kind=Kind.POLICY, subject=str(policy.pk), wish__action=action, state=State.FAILED)
     return rows.filter(finished_at__gt=now - AFTER_FAILURE).exclude(error_code="policy_not_sent").exists()

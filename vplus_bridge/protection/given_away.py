@@ -13,15 +13,12 @@ import structlog
 from django.db.models import Exists, F, OuterRef, Subquery
 from django.utils.translation import gettext as _
 
-from tenants import audit
-from tenants.models import Tenant
-from tenants.refusals import WrongState
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership.models import OwnershipChange
-from vplus_bridge.protection.asking import failed_just_now, open_operation, refuse_while_changing, the_portal
+from vplus_bridge.protection.asking import note_own, open_operation, portals_turn
 from vplus_bridge.protection.held import wire_of
-from vplus_bridge.protection.models import Policy, PolicyMember, PolicyState
+from vplus_bridge.protection.models import PolicyMember, PolicyState
 from vplus_bridge.protection.steps import to_take_out
 from vplus_bridge.protection.summary import members_change
 
@@ -57,14 +54,10 @@ def take_out(policy_id: UUID, machines: Mapping[str, str], now: datetime) -> Ope
 
     None where they have left already, or that waits for somebody's change to end or for a failure to be over.
     """
-    tenant = Tenant.objects.select_for_update(no_key=True).get()
-    policy = Policy.objects.filter(pk=policy_id, state=PolicyState.KEPT).first()
-    if policy is None or failed_just_now(policy, TAKE_OUT, now):
+    turn = portals_turn(policy_id, TAKE_OUT, now)
+    if turn is None:
         return None
-    try:
-        refuse_while_changing([policy])
-    except WrongState:
-        return None
+    author, policy = turn
     meant = wire_of(policy)
     # A machine that came back meanwhile can be seen here again.
     back = set(VirtualMachine.objects.filter(guid__in=machines).values_list("guid", flat=True))
@@ -74,7 +67,7 @@ def take_out(policy_id: UUID, machines: Mapping[str, str], now: datetime) -> Ope
     stay = [guid for guid in meant.vms if guid not in leaving]
     seen = dict(VirtualMachine.objects.filter(guid__in=stay).values_list("guid", "name"))
     operation = open_operation(
-        the_portal(tenant),
+        author,
         policy,
         to_take_out(policy.vplus_guid, policy.wire_name, meant, list(leaving)),
         wish={"action": TAKE_OUT, "virtual_machines": list(leaving)},
@@ -91,15 +84,11 @@ def take_out(policy_id: UUID, machines: Mapping[str, str], now: datetime) -> Ope
         now=now,
     )
     log.warning("machines of somebody else leave a policy", policy=str(policy.pk), machines=list(leaving))
-    audit.record(
-        None,
+    note_own(
+        operation,
+        policy,
         "policy.take_out",
-        tenant_id=policy.tenant_id,
-        object_kind="policy",
-        object_id=str(policy.pk),
-        object_name=policy.name,
-        detail={"operation": str(operation.pk), "virtual_machines": list(leaving)},
         reason=_("They were given to another tenant."),
-        via="the portal",
+        virtual_machines=list(leaving),
     )
     return operation

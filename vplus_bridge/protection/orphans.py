@@ -12,7 +12,6 @@ from uuid import UUID
 import structlog
 from django.db.models import Q, QuerySet
 
-from tenants import audit
 from tenants.models import Tenant
 from tenants.refusals import WrongState
 from vplus_bridge.mirror.models import VplusPolicy, VplusSchedule
@@ -20,7 +19,7 @@ from vplus_bridge.mirror.policies import POLICIES, SCHEDULES
 from vplus_bridge.mirror.read_state import read_at
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
-from vplus_bridge.protection.asking import open_operation, refuse_while_changing, the_portal
+from vplus_bridge.protection.asking import note_own, open_operation, refuse_while_changing, the_portal
 from vplus_bridge.protection.models import LIVING, Carrier, Policy
 from vplus_bridge.protection.steps import to_remove
 from vplus_bridge.protection.wire_names import PATTERN, ours_in
@@ -74,16 +73,7 @@ def remove(policy_id: UUID, found: list[Orphan], now: datetime) -> Operation | N
         the_portal(tenant), policy, to_remove(found), wish=wish, apply={"action": "remove"}, now=now
     )
     log.warning("removing what no policy holds", policy=str(policy_id), names=wish["names"])
-    audit.record(
-        None,
-        "policy.repair",
-        tenant_id=policy.tenant_id,
-        object_kind="policy",
-        object_id=str(policy.pk),
-        object_name=policy.name,
-        detail={"operation": str(operation.pk), "names": wish["names"]},
-        via="the portal",
-    )
+    note_own(operation, policy, "policy.repair", names=wish["names"])
     return operation
 
 

@@ -8,12 +8,9 @@ from uuid import UUID
 
 import structlog
 
-from tenants import audit
-from tenants.models import Tenant
-from tenants.refusals import WrongState
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.transitions import warn
-from vplus_bridge.protection.asking import failed_just_now, open_operation, refuse_while_changing, the_portal
+from vplus_bridge.protection.asking import note_own, open_operation, portals_turn
 from vplus_bridge.protection.carriers import Deviation
 from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.held import held_of, wire_of
@@ -42,14 +39,10 @@ def rewrite(policy_id: UUID, now: datetime) -> Operation | None:
 
     None where it is not due any more, waits for a quieter moment, for somebody's change to end, or for a failure to be over.
     """
-    tenant = Tenant.objects.select_for_update(no_key=True).get()
-    policy = Policy.objects.filter(pk=policy_id, state=PolicyState.KEPT).first()
-    if policy is None or failed_just_now(policy, "rewrite", now):
+    turn = portals_turn(policy_id, "rewrite", now)
+    if turn is None:
         return None
-    try:
-        refuse_while_changing([policy])
-    except WrongState:
-        return None
+    author, policy = turn
     shaped, off, anything = Shaped(), list[Deviation](), False
     shared = shared_carriers(policy)
     for row in policy.schedules.all():
@@ -85,7 +78,7 @@ def rewrite(policy_id: UUID, now: datetime) -> Operation | None:
     }
     planned = to_change(wish, held_of(policy), [], shaped.dropped)
     operation = open_operation(
-        the_portal(tenant),
+        author,
         policy,
         planned,
         wish={"action": "rewrite"},
@@ -97,16 +90,7 @@ def rewrite(policy_id: UUID, now: datetime) -> Operation | None:
         log.warning("schedules are written anew too late", policy=str(policy.pk), runs_off=len(off))
         warn(operation, LATE)
         operation.save()
-    audit.record(
-        None,
-        "policy.rewrite",
-        tenant_id=policy.tenant_id,
-        object_kind="policy",
-        object_id=str(policy.pk),
-        object_name=policy.name,
-        detail={"operation": str(operation.pk), "runs_off": len(off)},
-        via="the portal",
-    )
+    note_own(operation, policy, "policy.rewrite", runs_off=len(off))
     return operation
 
 

@@ -5,10 +5,9 @@ Else send; a second time does no harm.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,13 +23,14 @@ from vplus_bridge.client import (
     bears_name,
 )
 from vplus_bridge.client import Outcome as Answer
-from vplus_bridge.operations.writes.write import AlreadyDone, Claim, Prepared, Ready, WorldChanged
+from vplus_bridge.operations.writes.write import AlreadyDone, Claim, WorldChanged
 from vplus_bridge.protection import compare
 from vplus_bridge.protection.carrier_wire import members
 from vplus_bridge.protection.stored import timeless
 from vplus_bridge.protection.writes.creating import see_that_machines_are_free
 from vplus_bridge.protection.writes.errand import (
     Errand,
+    Facts,
     ObjectWrite,
     errand_of,
     gone_machines,
@@ -39,6 +39,7 @@ from vplus_bridge.protection.writes.errand import (
 )
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 def settled(guid: str, meant: Sequence[object], was: Sequence[object] | None) -> None:
@@ -50,6 +51,14 @@ def settled(guid: str, meant: Sequence[object], was: Sequence[object] | None) ->
         raise AlreadyDone(guid)
     if was:
         raise WorldChanged("policy_changed_in_vplus")
+
+
+def there(read: Callable[[str], T], guid: str) -> T:
+    """Read what has to be there to be changed. Raises WorldChanged where it is not, VplusError."""
+    try:
+        return read(guid)
+    except NotFound as problem:
+        raise _gone(problem) from None
 
 
 class Replacement(ObjectWrite):
@@ -76,27 +85,22 @@ class ScheduleUpdate(Replacement):
     def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
         """Read it; one that serves rules of others too is not changed (design.md 6, Policies)."""
         spec, guid = errand.spec, errand.guid(errand.spec)
-        try:
-            detail = client.schedule_detail(guid)
-        except NotFound as problem:
-            raise _gone(problem) from None
+        detail = there(client.schedule_detail, guid)
         was = None if spec.get("was") is None else compare.of_schedule(spec["was"], detail.record)
         settled(guid, compare.of_schedule(spec["carrier"], detail.record), was)
         if compare.shared_with(detail.record, spec["rule_guid"]):
             raise WorldChanged("policy_schedule_shared")
         return {"raw": detail.raw}
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
-        request = dialect.update_schedule_request(
-            prepared.facts["raw"],
+        return dialect.update_schedule_request(
+            facts["raw"],
             name=errand.spec["name"],
             **members(timeless(errand.spec["carrier"])),
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 class PolicyUpdate(Replacement):
@@ -107,10 +111,7 @@ class PolicyUpdate(Replacement):
     def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
         """Read it, and see that machines that come in may."""
         spec, guid = errand.spec, errand.guid(errand.spec)
-        try:
-            detail = client.policy_detail(guid)
-        except NotFound as problem:
-            raise _gone(problem) from None
+        detail = there(client.policy_detail, guid)
         meant = compare.PolicyMeant.of_json(spec["meant"])
         was = None if spec.get("was") is None else compare.PolicyMeant.of_json(spec["was"])
         gone = gone_machines(errand.claim, {*meant.vms, *(was.vms if was else ())})
@@ -122,12 +123,11 @@ class PolicyUpdate(Replacement):
             see_that_machines_are_free(client, came, [guid, *spec.get("may_leave", ())])
         return {"raw": detail.raw}
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
         meant = compare.PolicyMeant.of_json(errand.spec["meant"])
-        request = dialect.update_policy_request(
-            prepared.facts["raw"],
+        return dialect.update_policy_request(
+            facts["raw"],
             name=errand.spec["name"],
             vm_guids=meant.vms,
             priority=meant.priority,
@@ -135,7 +135,6 @@ class PolicyUpdate(Replacement):
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 class PolicyTakeOut(Replacement):
@@ -160,21 +159,19 @@ class PolicyTakeOut(Replacement):
             raise AlreadyDone(guid)
         return {"raw": detail.raw, "held": held, "stay": stay}
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
-        held, meant = prepared.facts["held"], compare.PolicyMeant.of_json(errand.spec["meant"])
+        held, meant = facts["held"], compare.PolicyMeant.of_json(errand.spec["meant"])
         removes = held.auto_remove_non_present
-        request = dialect.update_policy_request(
-            prepared.facts["raw"],
+        return dialect.update_policy_request(
+            facts["raw"],
             name=errand.spec["name"] if bears_name(held.name, errand.spec["name"]) else held.name,
-            vm_guids=prepared.facts["stay"],
+            vm_guids=facts["stay"],
             priority=meant.priority if held.priority is None else held.priority,
             auto_remove_non_present=meant.auto_remove if removes is None else removes,
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 class RuleUpdate(Replacement):
@@ -196,25 +193,20 @@ class RuleUpdate(Replacement):
             see_that_destinations_are_allowed(errand.claim, spec["destinations"])
         return {"raw": rule.raw}
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
-        request = dialect.update_rule_request(
-            prepared.facts["raw"],
+        return dialect.update_rule_request(
+            facts["raw"],
             schedule_guids=errand.guids(errand.spec["schedules"]),
             destination_guids=errand.spec["destinations"],
             policy_guid=errand.guid(errand.spec["policy"]),
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 def rule_of(client: VplusClient, policy_guid: str, rule_guid: str) -> Detail[RuleRecord] | None:
     """Return one rule of a policy, ready to be changed; None where it has no such rule. Raises WorldChanged, VplusError."""
-    try:
-        rules = client.policy_detail(policy_guid).rules or ()
-    except NotFound as problem:
-        raise _gone(problem) from None
+    rules = there(client.policy_detail, policy_guid).rules or ()
     return next((rule for rule in rules if rule.record.guid == rule_guid), None)
 
 
@@ -230,10 +222,6 @@ class Removal(ObjectWrite):
     def read(self, client: VplusClient, errand: Errand) -> None:
         """Read it, and see that it is what we made. Raises NotFound, WorldChanged, VplusError."""
 
-    @abstractmethod
-    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
-        """Return the request."""
-
     def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
         """See if it is still there."""
         try:
@@ -243,11 +231,6 @@ class Removal(ObjectWrite):
                 raise
             raise AlreadyDone(errand.guid(errand.spec)) from None
         return {}
-
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
-        """Return the request."""
-        errand: Errand = prepared.facts["errand"]
-        return Ready(self.request(dialect, errand.guid(errand.spec), errand.project_uuid))
 
     def look_again(self, client: VplusClient, claim: Claim, answer: Answer) -> Answer:
         """404 is done: somebody, or an earlier attempt, removed it. So is what is gone after another no."""
@@ -277,9 +260,9 @@ class ScheduleDelete(Removal):
         if compare.shared_with(held, errand.guid(errand.spec.get("rule", {}))):
             raise WorldChanged("policy_schedule_shared")
 
-    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        return dialect.delete_schedule_request(guid, project_uuid=project_uuid)
+        return dialect.delete_schedule_request(errand.guid(errand.spec), project_uuid=errand.project_uuid)
 
 
 class PolicyDelete(Removal):
@@ -292,9 +275,9 @@ class PolicyDelete(Removal):
         if not bears_name(client.policy(errand.guid(errand.spec)).name, errand.spec["name"]):
             raise WorldChanged("policy_not_ours")
 
-    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        return dialect.delete_policy_request(guid, project_uuid=project_uuid)
+        return dialect.delete_policy_request(errand.guid(errand.spec), project_uuid=errand.project_uuid)
 
 
 class RuleDelete(Removal):
@@ -308,9 +291,9 @@ class RuleDelete(Removal):
         if rule is None or rule.record.marked_for_deletion:
             raise NotFound("the policy has no such rule")
 
-    def request(self, dialect: Dialect, guid: str, project_uuid: str | None) -> WriteRequest:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        return dialect.delete_rule_request(guid, project_uuid=project_uuid)
+        return dialect.delete_rule_request(errand.guid(errand.spec), project_uuid=errand.project_uuid)
 
 
 class PolicyCheck(ObjectWrite):
@@ -357,6 +340,6 @@ class PolicyCheck(ObjectWrite):
         fires = held.rule_guids is None or list(held.rule_guids) == [rule_guid]
         return fires and not compare.of_schedule(carrier["spec"], held, carrier["name"])
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Nothing is ever sent."""
         return None

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -18,14 +17,16 @@ from vplus_bridge.client import (
     ScheduleRecord,
     VplusClient,
     VplusError,
+    WriteRequest,
     bears_name,
 )
 from vplus_bridge.client import Outcome as Answer
-from vplus_bridge.operations.writes.write import AlreadyDone, Claim, Prepared, Ready, WorldChanged
+from vplus_bridge.operations.writes.write import AlreadyDone, Claim, WorldChanged
 from vplus_bridge.protection.carrier_wire import members
 from vplus_bridge.protection.stored import timeless
 from vplus_bridge.protection.writes.errand import (
     Errand,
+    Facts,
     ObjectWrite,
     errand_of,
     see_that_destinations_are_allowed,
@@ -99,16 +100,14 @@ class ScheduleCreate(Creation):
     def check(self, client: VplusClient, errand: Errand) -> None:
         """Nothing stands against it."""
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
-        request = dialect.create_schedule_request(
-            name=claim.object_name,
+        return dialect.create_schedule_request(
+            name=errand.claim.object_name,
             **members(timeless(errand.spec["carrier"])),
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 class PolicyCreate(Creation):
@@ -126,13 +125,12 @@ class PolicyCreate(Creation):
         see_that_machines_are_free(client, errand.spec["vms"], errand.spec.get("may_leave", ()))
         see_that_destinations_are_allowed(errand.claim, errand.spec["rule"]["destinations"])
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
         rule = errand.spec["rule"]
         embedded = RuleDraft(rule["name"], tuple(errand.guids(rule["schedules"])), tuple(rule["destinations"]))
-        request = dialect.create_policy_request(
-            name=claim.object_name,
+        return dialect.create_policy_request(
+            name=errand.claim.object_name,
             vm_guids=errand.spec["vms"],
             priority=errand.spec["priority"],
             auto_remove_non_present=errand.spec["auto_remove"],
@@ -140,7 +138,6 @@ class PolicyCreate(Creation):
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
-        return Ready(request)
 
 
 class RuleCreate(Creation):
@@ -169,14 +166,13 @@ class RuleCreate(Creation):
         """See that the destination is still allowed."""
         see_that_destinations_are_allowed(errand.claim, errand.spec["destinations"])
 
-    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
-        errand: Errand = prepared.facts["errand"]
         rule = RuleDraft(
-            claim.object_name, tuple(errand.guids(errand.spec["schedules"])), tuple(errand.spec["destinations"])
+            errand.claim.object_name, tuple(errand.guids(errand.spec["schedules"])), tuple(errand.spec["destinations"])
         )
         policy = errand.guid(errand.spec["policy"])
-        return Ready(dialect.create_rule_request(rule, policy_guid=policy, project_uuid=errand.project_uuid))
+        return dialect.create_rule_request(rule, policy_guid=policy, project_uuid=errand.project_uuid)
 
 
 def see_that_machines_are_free(client: VplusClient, guids: list[str], own: tuple[str, ...] | list[str]) -> None:

@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenants.scope import in_tenant
+from vplus_bridge.client import Dialect, OutcomeKind, VplusClient, WriteRequest
 from vplus_bridge.client import Outcome as Answer
-from vplus_bridge.client import OutcomeKind, VplusClient
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Attempt, Operation, Outcome
 from vplus_bridge.operations.moves import State
-from vplus_bridge.operations.writes.write import Claim, Prepared, WorldChanged, Write
+from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged, Write
 from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection import course
 
+Facts = Mapping[str, Any]
 MOST_SENT = 4
 """How often one write goes out when its answers are lost and vPlus shows nothing of it."""
 
@@ -102,6 +103,15 @@ class ObjectWrite(Write):
     @abstractmethod
     def look(self, client: VplusClient, errand: Errand) -> dict[str, Any]:
         """Return what was read and the request needs. Raises AlreadyDone, WorldChanged, VplusError."""
+
+    def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
+        """Return the request as it goes out."""
+        request = self.request(dialect, prepared.facts["errand"], prepared.facts)
+        return None if request is None else Ready(request)
+
+    @abstractmethod
+    def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
+        """Return what is to be sent; `facts` is what was read before. Raises client.Invalid where it cannot be worded."""
 
     def recorded(
         self, operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime
