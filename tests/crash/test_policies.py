@@ -23,7 +23,7 @@ from tests.bridge.policy_scenes import (
     policy_of,
     same_in_both,
 )
-from tests.crash.conftest import Gate, Point, Scene
+from tests.crash.conftest import Gate, Point, Scene, owner
 from tests.end_to_end.conftest import Portal
 from tests.processes import eventually
 from vplus_bridge.models import Attempt, Carrier, Operation, Policy, PolicyMember, Schedule, Step, VirtualMachine
@@ -35,8 +35,8 @@ from vplus_simulator.faults import Fault
 
 MACHINES, THREADS = 36, 24
 GATHERING = {
-    "VPLUS_SEND_CLAIM_SECONDS": "8",
-    "VPLUS_SEND_MARK_SECONDS": "6",
+    "VPLUS_SEND_CLAIM_SECONDS": "60",
+    "VPLUS_SEND_MARK_SECONDS": "50",
     "VPLUS_SEND_TOTAL_SECONDS": "3",
 }
 """What is claimed and marked while the others are on their way to their steps is not given up meanwhile."""
@@ -181,6 +181,8 @@ class Field:
         if moment == "between claim and mark":
             gate.end_connections()
         gate.open()
+        # The claims of the dead end by themselves; nobody waits for that here.
+        owner("UPDATE vplus_bridge_attempt SET claimed_until = now() WHERE claimed_until > now()")
         eventually("what was held has come to its end", lambda: not gate.somebody())
         expected = MOMENTS[moment][1]
         assert expected is None or left_of(gate.held()) == expected
