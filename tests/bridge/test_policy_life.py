@@ -466,6 +466,22 @@ def test_a_second_rule_that_vplus_keeps_leaves_everything_as_it_is(cast: Cast, r
     assert drift_of(policy) == {"other_rules", "hour_ms"}
 
 
+def test_a_second_rule_that_vplus_keeps_for_its_backups_is_gone_when_it_is_marked(cast: Cast, roomy: Bridge) -> None:
+    """Nothing is sent for it again (vplus-api.md 2.8)."""
+    policy = made(roomy, cast.alice)
+    second = with_a_second_rule(roomy, policy)
+    look(roomy)
+    rules = roomy.client.policy_detail(fresh(policy).vplus_guid).raw["rules"]
+    marked = [{**rule, "markedForDeletion": True} if rule["guid"] == second else rule for rule in rules]
+    assert marked != rules
+    roomy.simulator.control.arm(
+        Fault(kind="member", method="GET", path="/policies/vm-backup/{guid}", member="rules", value=marked)
+    )
+    operation = carried_out(roomy, asked_to_put_back(cast.alice, policy))
+    assert (operation.state, operation.error_code) == ("succeeded", "")
+    assert not [entry for entry in journal(roomy) if entry.startswith("DELETE /rules")]
+
+
 def test_a_change_that_meets_one_of_somebody_else_stops(cast: Cast, roomy: Bridge) -> None:
     policy = made(roomy, cast.alice)
     roomy.simulator.control.protection.change("schedules", carriers_of(policy)[0].vplus_guid, hour=5 * 3_600_000)
