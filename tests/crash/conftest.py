@@ -189,6 +189,7 @@ class Scene:
             told("test"),
             journal=msgspec.to_builtins(self.control.journal()),
             backups=msgspec.to_builtins(self.control.objects("backups")),
+            machines=msgspec.to_builtins(self.control.objects("vms")),
         )
 
     def succeeded_once(self, *operations: UUID) -> None:
