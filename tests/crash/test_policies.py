@@ -58,7 +58,7 @@ MOMENTS: dict[str, tuple[Point, set[tuple[bool, str]] | None]] = {
     "while sending, before vPlus has acted": ("mark", None),
     "while sending, after vPlus has acted": ("mark", None),
     "before the record": ("record", {(True, ""), (False, "")}),
-    "between two steps": ("recorded", {(True, "accepted"), (False, "accepted")}),
+    "between two steps": ("recorded", {(True, "accepted")}),
 }
 """Where a worker is held, and killed; what stands of its attempts then: whether they are marked, and their outcome.
 
@@ -154,13 +154,17 @@ class Field:
                 hold(self.delete(next(spare)), DELETING, position)
         return asked
 
-    def ask_for_refused(self, gate: Gate) -> list[Operation]:
-        """Ask for policies whose rules vPlus refuses, and wait until each is held at another step of turning back."""
+    def ask_for_refused(self, gate: Gate, *, ends: bool) -> list[Operation]:
+        """Ask for policies whose rules vPlus refuses, and wait until each is held at another step of turning back.
+
+        ``ends``: also at the last one.
+        """
         free, asked = self.free(), []
-        refusing = Fault(kind="status", method="POST", path="/rules/vm-backup", status=400, count=len(UNDOING))
+        steps = UNDOING if ends else UNDOING[:-1]
+        refusing = Fault(kind="status", method="POST", path="/rules/vm-backup", status=400, count=len(steps))
         self.scene.control.arm(refusing)
         with in_tenant(self.scene.portal.cast.alpha.pk):
-            for position, _action in enumerate(UNDOING, len(MAKING) + 1):
+            for position, _action in enumerate(steps, len(MAKING) + 1):
                 asked.append(self.make(next(free)))
                 gate.hold(asked[-1].pk, position)
         gate.wait_for_somebody(len(asked))
@@ -257,8 +261,8 @@ def test_killed_at_each_step(moment: str, policies: Field, gate: MakeGate) -> No
     """Whatever was sent is looked for before it is sent again, on the way back too."""
     where, _left = MOMENTS[moment]
     point = gate(where, only_held=True)
-    refused = policies.ask_for_refused(point)
-    asked = policies.ask_for_all(point, checks=where != "mark")
+    refused = policies.ask_for_refused(point, ends=where != "recorded")
+    asked = policies.ask_for_all(point, checks=where == "record")
     policies.kill_at(moment, point, len(asked) + len(refused))
     policies.scene.worker(threads=THREADS)
     policies.ended(*asked)
