@@ -17,10 +17,10 @@ _CONNECTION = (
     "VPLUS_CA_BUNDLE",
     "VPLUS_TLS_NAME",
     "VPLUS_CERT_SHA256",
-    "VPLUS_DIALECT",
 )
 _OURS = ("ALLOWED_", "CSRF_", "DATABASE_", "DEBUG", "EMAIL_", "INSECURE_", "LOG_", "PORTAL_", "REDIS_", "SECRET_KEY")
 _ALSO_OURS = (
+    "AUDIT_",
     "LEDGER_",
     "LIVE_",
     "PROMETHEUS_",
@@ -50,7 +50,10 @@ def local_defaults(given: Mapping[str, str], *, folder: Path, port: int, secret_
 
 
 def without_vplus(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what names a vPlus server, so that a demo never touches a real one."""
+    """Return the environment without what names a vPlus server, so that a demo never touches a real one.
+
+    The dialect stays: the simulator speaks whichever the portal is set to.
+    """
     names = {*_CONNECTION, *(f"{name}_FILE" for name in _CONNECTION)}
     return {name: value for name, value in given.items() if name not in names}
 

@@ -49,10 +49,11 @@ def demo(port: int) -> None:
         vplus_port = free_port(SIMULATOR_PORT)
         tls = make_private(place.folder / "tls")
         password = secret_file(place.folder, "simulator-password", secrets.simulator_password)
-        program = simulator(vplus_port, tls, place.folder / "simulator.state", password)
+        given = without_vplus(os.environ)
+        state, current = place.folder / "simulator.state", given.get("VPLUS_DIALECT") == "current"
+        program = simulator(vplus_port, tls, state, password, current=current)
         vplus = Supervisor(place.folder, [program], name="simulator-supervisor")
         stack.callback(vplus.stop)
-        given = without_vplus(os.environ)
         vplus.start(given)
 
         running, environment = _ground(place, given | simulator_connection(vplus_port, tls, secrets), stack)

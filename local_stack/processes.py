@@ -30,11 +30,11 @@ class Program(NamedTuple):
     kind: str
 
 
-def simulator(port: int, tls: Path, state: Path, password: Path) -> Program:
-    """Return the vPlus simulator; it keeps its world in ``state``."""
+def simulator(port: int, tls: Path, state: Path, password: Path, *, current: bool = False) -> Program:
+    """Return the vPlus simulator; it keeps its world in ``state`` and speaks the guide's dialect or the ``current`` one."""
     command = [sys.executable, "-m", "vplus_simulator", "--port", str(port), "--tls-dir", str(tls)]
     # The demo shows a bar that moves, so its vPlus tells progress; tests run against one that tells nothing.
-    command += ["--richness", "generous"]
+    command += ["--richness", "generous", "--dialect", "current" if current else "guide"]
     options = ["--seed", "demo", "--state", str(state), "--password-file", str(password)]
     return Program("simulator", [*command, *options], 5, "command")
 

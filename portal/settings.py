@@ -47,7 +47,6 @@ try:
     VPLUS_TLS_NAME = environment.optional("VPLUS_TLS_NAME")
     VPLUS_CERT_SHA256 = environment.optional("VPLUS_CERT_SHA256")
     VPLUS_DIALECT = environment.choice("VPLUS_DIALECT", ("guide", "current"), "guide")
-    refuse(VPLUS_DIALECT == "current", "VPLUS_DIALECT is current, which this version cannot speak yet; use guide.")
     refuse(
         bool(VPLUS_TLS_NAME and VPLUS_CERT_SHA256),
         "VPLUS_TLS_NAME and VPLUS_CERT_SHA256 are both set; a pinned certificate needs no name.",

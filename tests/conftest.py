@@ -199,7 +199,13 @@ StartSimulator = Callable[..., SimulatorServer]
 
 
 @pytest.fixture
-def start_simulator(tls_dir: Path, settings: Any) -> Iterator[StartSimulator]:
+def dialect() -> str:
+    """What simulated servers speak unless told otherwise, and the portal with them; a module may have its own."""
+    return "guide"
+
+
+@pytest.fixture
+def start_simulator(tls_dir: Path, settings: Any, dialect: str) -> Iterator[StartSimulator]:
     """Start a simulated vPlus with the small seed, at its poorest unless told otherwise, and point the portal at it."""
     from vplus_bridge import connection
 
@@ -212,7 +218,7 @@ def start_simulator(tls_dir: Path, settings: Any) -> Iterator[StartSimulator]:
         server = SimulatorServer(
             ServerOptions(
                 seed=SeedPlan(name=seed),
-                settings=Settings(**{**STEADY, **switches}),
+                settings=Settings(**{**STEADY, "dialect": dialect, **switches}),
                 tls_dir=tls_dir,
                 password=VPLUS_PASSWORD,
                 stepped=stepped,
@@ -221,6 +227,7 @@ def start_simulator(tls_dir: Path, settings: Any) -> Iterator[StartSimulator]:
         ).start()
         running.append(server)
         settings.VPLUS_URL, settings.VPLUS_CA_BUNDLE = server.url, str(server.ca_path)
+        settings.VPLUS_DIALECT = server.settings.dialect
         settings.VPLUS_USERNAME, settings.VPLUS_PASSWORD = "portal", VPLUS_PASSWORD
         connection.client.cache_clear()
         return server

@@ -1,10 +1,20 @@
 """The one client of this process, made from the settings."""
 
 from functools import lru_cache
+from typing import cast
 
 from django.conf import settings
 
-from vplus_bridge.client import Endpoint, VplusClient
+from vplus_bridge.client import DIALECTS, Dialect, DialectName, Endpoint, VplusClient
+
+
+def dialect() -> Dialect:
+    """Return the dialect that this portal is set to speak, for those who ask what can be asked of vPlus."""
+    return DIALECTS[_dialect_name()]
+
+
+def _dialect_name() -> DialectName:
+    return cast(DialectName, settings.VPLUS_DIALECT)  # the settings let nothing else through
 
 
 @lru_cache(maxsize=1)
@@ -15,7 +25,7 @@ def client() -> VplusClient:
             url=settings.VPLUS_URL,
             username=settings.VPLUS_USERNAME,
             password=settings.VPLUS_PASSWORD,
-            dialect="guide",
+            dialect=_dialect_name(),
             ca_bundle=settings.VPLUS_CA_BUNDLE,
             tls_name=settings.VPLUS_TLS_NAME,
             cert_sha256=settings.VPLUS_CERT_SHA256,

@@ -15,6 +15,7 @@ from vplus_bridge import keyset
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.infrastructure import DESTINATIONS
 from vplus_bridge.mirror.read_state import read_at
+from vplus_bridge.operations.backup_places import places_of
 from vplus_bridge.ownership import visible
 
 BY_LABEL = Keyset("label", (Key("label"), Key("id")))
@@ -27,18 +28,32 @@ class DestinationShape(serializers.Serializer[Mapping[str, Any]]):
     name = serializers.CharField()
 
 
+class DestinationParameters(PageParameters):
+    """Which backup destinations."""
+
+    virtual_machine = serializers.CharField(
+        default="",
+        allow_blank=True,
+        help_text="guid; only those that it can be backed up to. Some servers back up by a policy's rule, which names them",
+    )
+
+
 class DestinationList(ApiView):
     """The backup destinations that the tenant may use."""
 
     @extend_schema(
         operation_id="backup_destinations",
         tags=["backup destinations"],
-        parameters=[PageParameters],
-        responses={200: page_of(DestinationShape, "BackupDestination"), **problems(400, 401, 403)},
+        parameters=[DestinationParameters],
+        responses={200: page_of(DestinationShape, "BackupDestination"), **problems(400, 401, 403, 404)},
     )
     def get(self, request: Request) -> Response:
         """List the backup destinations that your provider allows you, by name."""
-        wanted = checked(PageParameters, request.query_params)
-        page = keyset.page_of(visible.destinations(self.actor), BY_LABEL, wanted["cursor"], wanted["page_size"])
+        wanted = checked(DestinationParameters, request.query_params)
+        rows = visible.destinations(self.actor)
+        if wanted["virtual_machine"]:
+            machine = visible.virtual_machine(self.actor, wanted["virtual_machine"])
+            rows = rows.filter(destination_guid__in=list(places_of(self.actor, [machine])[machine.guid].labels))
+        page = keyset.page_of(rows, BY_LABEL, wanted["cursor"], wanted["page_size"])
         shapes = [{"guid": row.destination_guid, "name": row.label} for row in page.rows]
         return page_answer(request, page, shapes, DestinationShape, read_at(DESTINATIONS)[DESTINATIONS])

@@ -23,6 +23,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.mirror.backups import newest_first
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations import visible as operations
+from vplus_bridge.operations.backup_places import Places, places_of
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.request import (
@@ -160,9 +161,13 @@ def _context(actor: Actor, machines: Sequence[VirtualMachine], form: BackupForm,
     slug = actor.tenant_slug
     active = operations.active_by_machine(actor, [machine.guid for machine in machines])
     busy = {guid: row for guid, rows in active.items() for row in rows if row.kind == Kind.BACKUP}
-    chosen = [_chosen(machine, busy.get(machine.guid), slug) for machine in machines]
+    places = places_of(actor, machines)
+    chosen = [_chosen(machine, busy.get(machine.guid), places[machine.guid], slug) for machine in machines]
     able = [one for one in chosen if one.gets]
-    destinations = {row.destination_guid: row.label for row in visible.destinations(actor)}
+    allowed = {row.destination_guid: row.label for row in visible.destinations(actor)}
+    possible = {guid for one in able for guid in places[one.guid].labels}
+    destinations = {guid: label for guid, label in allowed.items() if guid in possible} if able else allowed
+    by_policy = bool(able) and all(places[one.guid].by_policy for one in able)
     one = machines[0] if len(machines) == 1 else None
     running = busy.get(one.guid) if one else None
     heading = (
@@ -177,10 +182,10 @@ def _context(actor: Actor, machines: Sequence[VirtualMachine], form: BackupForm,
         "form": form,
         "action_url": reverse("tenant:backup_new", kwargs={"tenant_slug": slug}),
         "types": _types(form),
-        "destinations": _places(form, destinations, machines),
+        "destinations": [] if by_policy else _places(form, destinations, machines),
         "machines": chosen,
-        "plan": _plan(actor, machines, able, destinations),
-        "stop": _stop(actor, able, destinations, running),
+        "plan": _plan(actor, machines, able, destinations, by_policy=by_policy),
+        "stop": _stop(actor, able, allowed, running, [places[machine.guid] for machine in machines]),
         "press_word": _("Back up now")
         if one
         else ngettext("Back up %(n)d VM", "Back up %(n)d VMs", len(able)) % {"n": len(able)},
@@ -194,12 +199,21 @@ def _context(actor: Actor, machines: Sequence[VirtualMachine], form: BackupForm,
     }
 
 
-def _chosen(machine: VirtualMachine, running: Operation | None, slug: str) -> Chosen:
+CANNOT = {
+    "no_policy": gettext_lazy("in no policy"),
+    "no_active_rule": gettext_lazy("no active rule in its policy"),
+    "destination_not_in_policy": gettext_lazy("its policy stores elsewhere"),
+}
+
+
+def _chosen(machine: VirtualMachine, running: Operation | None, place: Places, slug: str) -> Chosen:
     url = shown.machine_url("vm_detail", slug, machine.guid)
     if machine.gone:
         return Chosen(machine.guid, machine.name, url, cannot=_("gone"))
     if running is not None:
         return Chosen(machine.guid, machine.name, url, watch_url=shown.operation_url(running, slug))
+    if place.code:
+        return Chosen(machine.guid, machine.name, url, cannot=str(CANNOT[place.code]))
     return Chosen(machine.guid, machine.name, url, gets=_("a backup"))
 
 
@@ -230,12 +244,21 @@ def _places(form: BackupForm, labels: dict[str, str], machines: Sequence[Virtual
 
 
 def _plan(
-    actor: Actor, machines: Sequence[VirtualMachine], able: Sequence[Chosen], labels: dict[str, str]
+    actor: Actor,
+    machines: Sequence[VirtualMachine],
+    able: Sequence[Chosen],
+    labels: dict[str, str],
+    *,
+    by_policy: bool,
 ) -> list[dict[str, Any]]:
     plan = [{"word": _("Made"), "text": ngettext("%(n)d backup", "%(n)d backups", len(able)) % {"n": len(able)}}]
     if len(machines) == 1:
         plan += _experience(actor, machines[0])
-    if len(labels) == 1:
+    if by_policy:
+        plan.append(
+            {"word": _("Stored on"), "text": _("where its policy stores; the backup system does not tell where")}
+        )
+    elif len(labels) == 1:
         plan.append({"word": _("Stored on"), "text": next(iter(labels.values()))})
     hours = int(DEFAULT_WINDOW / timedelta(hours=1))
     plan.append({"word": _("Starts"), "text": _("as soon as there is room, within %(n)d hours") % {"n": hours}})
@@ -265,7 +288,13 @@ def _experience(actor: Actor, machine: VirtualMachine) -> list[dict[str, Any]]:
     return [*facts, {"word": _("Takes"), "text": text}]
 
 
-def _stop(actor: Actor, able: Sequence[Chosen], labels: dict[str, str], running: Operation | None) -> str:
+def _stop(
+    actor: Actor,
+    able: Sequence[Chosen],
+    labels: dict[str, str],
+    running: Operation | None,
+    places: Sequence[Places],
+) -> str:
     if actor.suspended:
         return _("%(tenant)s is suspended. You can read, but start nothing new. Ask your provider.") % {
             "tenant": actor.tenant_name
@@ -274,6 +303,8 @@ def _stop(actor: Actor, able: Sequence[Chosen], labels: dict[str, str], running:
         return _("No backup destination is allowed for %(tenant)s. Ask your provider.") % {"tenant": actor.tenant_name}
     if running is not None:
         return _("A backup of it is under way. Watch it, then start yours.")
+    if not able and len(places) == 1 and places[0].why:
+        return places[0].why
     if not able:
         return _("None of them can be backed up now.")
     return ""

@@ -196,7 +196,7 @@ def machine_rows(
 
 def _machine_row(machine: VirtualMachine, actor: Actor, active: Sequence[Operation], now: datetime) -> MachineRow:
     slug = actor.tenant_slug
-    allowed = allowed_actions(actor, machine, active)
+    allowed = allowed_actions(actor, machine, active, or_explained=True)
     can_back_up = BACK_UP in allowed
     operation = live(active[0], slug, now) if active else None
     return MachineRow(

@@ -37,6 +37,14 @@ TASK_WORDS: Final = {
     "DELETE": lazy("Delete"),
     "SNAPSHOT": lazy("Snapshot"),
     "SNAPSHOT_REVERSION": lazy("Snapshot reversion"),
+    # Those of newer servers; what is left over is shown as the server describes it.
+    "BACKUP_CLEANUP": lazy("Removal of old backups"),
+    "SNAPSHOT_CLEANUP": lazy("Removal of old snapshots"),
+    "STAGING_CLEANUP": lazy("Clearing of the staging area"),
+    "INVENTORY_SYNC": lazy("Reading of the inventory"),
+    "SCOPED_INVENTORY_SYNC": lazy("Reading of a part of the inventory"),
+    "LIVE_MIGRATION": lazy("Live migration"),
+    "UPLOAD": lazy("Upload"),
 }
 DOING: Final = {
     "EXPORT": STAGES[Kind.BACKUP]["export"][0],

@@ -186,3 +186,25 @@ def test_with_several_destinations_one_has_to_be_chosen(ready: None, cast: Cast,
     assert answer.data["errors"] == {"destination": ["Choose one of Vault A (bd-1), Vault B (bd-2)."]}
     assert started() == 0
     assert oscar.post("operations/", wish("vm-1", destination="bd-2")).status_code == 202
+
+
+def test_a_server_that_backs_up_by_rules_is_asked_for_what_it_can_do(
+    ready: None, cast: Cast, rows: Rows, oscar: Script, settings: Any
+) -> None:
+    settings.VPLUS_DIALECT = "current"
+    rows.destination("bd-2", cast.alpha, label="Vault B")
+    rows.machine("vm-3", cast.alpha, name="ruled", policy_guid="p", policy_rules=1, policy_leads_to=["bd-2", "bd-9"])
+    listed = oscar.get("backup-destinations/?virtual_machine=vm-3")
+    assert [row["guid"] for row in listed.data["results"]] == ["bd-2"]
+    assert oscar.get("backup-destinations/?virtual_machine=vm-1").data["results"] == []
+    assert oscar.get("backup-destinations/?virtual_machine=vm-beta").status_code == 404
+    allowed = {guid: oscar.get(f"virtual-machines/{guid}/").data["allowed_actions"] for guid in ("vm-1", "vm-3")}
+    assert allowed == {"vm-1": [], "vm-3": ["back_up"]}
+    none = oscar.post("operations/", wish("vm-1"))
+    assert (none.status_code, none.data["code"]) == (409, "no_policy")
+    assert "Put it in a policy first." in none.data["errors"]["virtual_machines.vm-1"][0]
+    wrong = oscar.post("operations/", wish("vm-3", destination="bd-1"))
+    assert (wrong.status_code, list(wrong.data["errors"])) == (400, ["destination"])
+    mixed = oscar.post("operations/", wish("vm-3", "vm-1"))
+    assert [one["subject"] for one in mixed.data["operations"]] == ["vm-3"]
+    assert [(one["virtual_machine"], one["code"]) for one in mixed.data["refused"]] == [("vm-1", "no_policy")]

@@ -65,7 +65,7 @@ def test_a_restore_reads_one_copy_and_takes_its_project_from_the_headers() -> No
     )
     assert (request.path, request.headers) == (f"/tasks/restore-and-import?project-uuid={PROJECT}", ON_BEHALF)
     assert body(request) == {
-        "backup": None,
+        "backup": {"guid": "b-1"},
         "backupLocation": {"guid": "loc-1"},
         "hypervisorManager": {"guid": "hvm-1"},
         "overwrite": False,

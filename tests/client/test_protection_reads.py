@@ -195,3 +195,39 @@ def test_the_question_about_destinations_fails_as_a_read(
 def test_the_dialect_follows_the_endpoint(make_client: Callable[..., VplusClient]) -> None:
     assert not make_client().dialect.RULE_IS_EMBEDDED
     assert make_client(dialect="current").dialect.RULE_IS_EMBEDDED
+
+
+PLACES = [{"backupDestination": {"guid": "bd-1"}}, {"backupDestination": {"guid": "bd-2"}, "active": False}, {}]
+
+
+def test_a_rule_whose_destinations_its_policy_does_not_tell_is_asked_for_by_itself(
+    make_client: Callable[..., VplusClient], server: ScriptedServer
+) -> None:
+    told = {"guid": "ru-1", "name": "told", "ruleBackupDestinations": PLACES}
+    rules = [told, {"guid": "ru-2", "name": "silent", "position": 1}, {"guid": "ru-3"}]
+    server.on("GET /policies/vm-backup/p-1", answer({"guid": "p-1", "name": "gold", "rules": rules}))
+    server.on("GET /rules/vm-backup/ru-2", answer({"guid": "ru-2", "schedules": [], "ruleBackupDestinations": PLACES}))
+    server.on("GET /rules/vm-backup/ru-3", answer({"message": "no"}, 404))
+    client = make_client(dialect="current")
+    assert [rule.destination_guids for rule in client.policy("p-1").rules or ()] == [("bd-1",), ("bd-1",), None]
+    assert query(server, "/rules/vm-backup/ru-2") == [("only-active-destinations", "false")]
+    [_told, silent, _unknown] = client.whole_rules(client.policy_detail("p-1"))
+    assert (silent.raw["position"], silent.raw["name"], silent.record.schedule_guids) == (1, "silent", ())
+    assert not server.asked_for("GET /rules/vm-backup/ru-1")
+    make_client().policy("p-1")
+    assert len(server.asked_for("GET /rules/vm-backup/ru-2")) == 2, "where exports name no rule nobody needs to know"
+
+
+def test_entries_that_name_no_destination_tell_nothing(client: VplusClient, server: ScriptedServer) -> None:
+    rule = {"guid": "ru-1", "ruleBackupDestinations": [{"roleType": {"name": "PRIMARY"}}]}
+    server.on("GET /policies/vm-backup/p-1", answer({"guid": "p-1", "name": "gold", "rules": [rule]}))
+    [read_rule] = client.policy("p-1").rules or ()
+    assert read_rule.destination_guids is None
+
+
+def test_copies_of_one_machines_backups(client: VplusClient, server: ScriptedServer) -> None:
+    copy = {"guid": "c-1", "backup": {"guid": "b-1"}, "status": "PRESENT", "roleType": {"name": "SECONDARY"}}
+    server.on("GET /backup-locations/for-restore", answer([copy]))
+    [found] = read(client.copies("vm-1"))
+    assert (found.guid, found.backup_guid, found.status, found.role) == ("c-1", "b-1", "PRESENT", "SECONDARY")
+    assert query(server, "/backup-locations/for-restore") == [("protected-entity", "vm-1"), *PAGE]

@@ -39,7 +39,26 @@ POLICY: dict[str, Any] = {
     "autoRemoveNonPresent": False,
     "autoAssignSettings": {"mode": {"name": "ASSIGN_ONLY"}, "includeTags": ["prod"]},
     "vms": [{"guid": "vm-1", "name": "web-01", "uuid": "u-1", "present": True}, {"guid": "vm-2"}],
-    "rules": [{"guid": "ru-1", "name": "Default", "vmCount": 2}],
+    "rules": [
+        {
+            "guid": "ru-1",
+            "name": "Default",
+            "vmCount": 2,
+            "active": False,
+            "position": 3,
+            "schedules": [{"guid": "s-1"}],
+            "ruleBackupDestinations": [
+                {
+                    "backupDestination": {"guid": "bd-1"},
+                    "roleType": {"name": "PRIMARY"},
+                    "backupRetentionSettings": {"retentionKeepLastNFull": "9"},
+                    "daysToKeepRetentionLock": 2,
+                    "active": False,
+                },
+                {"roleType": "SECONDARY"},
+            ],
+        }
+    ],
     "backupRetryCount": 3,
     "dailyReportEnabled": True,
     "tenantId": "0f5c",
@@ -191,9 +210,29 @@ def test_the_current_policy_keeps_its_rules_and_switches() -> None:
     sent = body(CURRENT.update_policy_request(POLICY, priority=10))
     assert (sent["rules"], sent["dailyReportEnabled"], sent["visibleForAllProjects"]) == (POLICY["rules"], True, False)
     assert (sent["priority"], sent["backupRetryCount"]) == (10, 3)
-    for broken in (POLICY | {"rules": []}, POLICY | {"rules": None}, POLICY | {"active": None}):
+    for rules in ([], None, "rules", ["ru-1"], [{"guid": "ru-1", "name": "Default"}]):
         with pytest.raises(Invalid):
-            CURRENT.update_policy_request(broken)
+            CURRENT.update_policy_request(POLICY | {"rules": rules})
+    for untold in ("schedules", "ruleBackupDestinations"):
+        with pytest.raises(Invalid):
+            CURRENT.update_policy_request(POLICY | {"rules": [POLICY["rules"][0] | {untold: None}]})
+
+
+def test_what_the_poorest_current_server_does_not_tell_of_our_policy_goes_back_as_we_made_it() -> None:
+    poor_rule = {
+        "guid": "ru-1",
+        "name": "Default",
+        "schedules": [],
+        "ruleBackupDestinations": [{"backupDestination": {"guid": "bd-1"}, "roleType": {"name": "PRIMARY"}}],
+    }
+    poor = {"guid": "p-1", "name": "t-gold", "vms": [{"guid": "vm-1"}], "rules": [poor_rule], "active": None}
+    sent = body(CURRENT.update_policy_request(poor, priority=50, auto_remove_non_present=False))
+    assert (sent["active"], sent["backupRetryCount"]) == (True, 0)
+    [rule] = sent["rules"]
+    assert (rule["active"], rule["position"], rule["name"]) == (True, 0, "Default")
+    [entry] = rule["ruleBackupDestinations"]
+    assert (entry["active"], entry["daysToKeepRetentionLock"], entry["roleType"]) == (True, 0, {"name": "PRIMARY"})
+    assert entry["backupRetentionSettings"]["retentionKeepLastNFull"] == 4
 
 
 @pytest.mark.parametrize("priority", [-1, 101])
@@ -252,11 +291,25 @@ def test_the_poorest_rule_needs_its_relations_from_us() -> None:
     }
 
 
-@pytest.mark.parametrize("member", ["ruleBackupDestinations", "active", "position"])
-def test_a_member_that_the_current_server_requires_is_not_invented(member: str) -> None:
-    current = {name: value for name, value in RULE.items() if name != member}
-    with pytest.raises(Invalid, match=member):
-        CURRENT.update_rule_request(current, name="n")
+def test_a_rule_goes_back_under_the_name_that_it_was_given() -> None:
+    shown = {"name": "uuid_0f5c2f7e-1111_db_prod_1"}
+    assert body(CURRENT.update_rule_request(RULE | shown))["name"] == "db_prod_1"
+    [rule] = body(CURRENT.update_policy_request(POLICY | {"rules": [POLICY["rules"][0] | shown]}))["rules"]
+    assert rule["name"] == "db_prod_1"
+    assert body(CURRENT.update_rule_request(RULE | {"name": "uuid_"}))["name"] == "uuid_"
+
+
+def test_where_the_backups_of_a_rule_go_is_not_invented() -> None:
+    with pytest.raises(Invalid, match="ruleBackupDestinations"):
+        CURRENT.update_rule_request(RULE | {"ruleBackupDestinations": None}, name="n")
+    sent = body(CURRENT.update_rule_request(RULE | {"active": None, "position": None}, name="n"))
+    assert (sent["active"], sent["position"]) == (True, 0)
+
+
+def test_a_destination_that_somebody_switched_off_is_on_again_when_it_is_given() -> None:
+    off = [RULE["ruleBackupDestinations"][0] | {"active": False}]
+    sent = body(CURRENT.update_rule_request(RULE | {"ruleBackupDestinations": off}, destination_guids=["bd-1"]))
+    assert sent["ruleBackupDestinations"][0]["active"] is True
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -94,7 +94,8 @@ def test_the_note_holds_every_variable_of_the_portal_and_nothing_else_of_the_she
 
 def test_a_demo_forgets_the_vplus_of_the_shell() -> None:
     given = {"VPLUS_URL": "a", "VPLUS_PASSWORD_FILE": "b", "VPLUS_CERT_SHA256": "c", "VPLUS_PAGE_SIZE": "7"}
-    assert without_vplus(given) == {"VPLUS_PAGE_SIZE": "7"}
+    dialect = {"VPLUS_DIALECT": "current"}
+    assert without_vplus(given | dialect) == {"VPLUS_PAGE_SIZE": "7"} | dialect, "its own vPlus speaks what is set"
 
 
 def test_secrets_are_made_once_and_closed(folder: Path) -> None:

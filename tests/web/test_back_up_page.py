@@ -11,7 +11,7 @@ from tests.api.conftest import Rows
 from tests.conftest import Cast
 from tests.pages import Page
 from tests.web.conftest import BACK_UP, Visitor, ago
-from vplus_bridge.models import Operation
+from vplus_bridge.models import Operation, VirtualMachine
 
 
 @pytest.fixture
@@ -154,6 +154,46 @@ def test_with_two_destinations_it_asks_which(machines: None, cast: Cast, rows: R
     ]
     press(oscar, page, destination="bd-two")
     assert asked()[0].plan["destination"] == "bd-two"
+
+
+@pytest.fixture
+def by_rule(machines: None, cast: Cast, rows: Rows, settings: Any) -> None:
+    """A server that backs up by a policy's rule, and two destinations; web-01 is in a policy that leads to the second."""
+    settings.VPLUS_DIALECT = "current"
+    rows.destination("bd-two", cast.alpha, "Vault B")
+    with every_tenant("test"):
+        VirtualMachine.objects.filter(guid="vm-web").update(policy_guid="p", policy_rules=1, policy_leads_to=["bd-two"])
+
+
+def test_where_the_policy_leads_is_all_that_is_offered(by_rule: None, oscar: Visitor) -> None:
+    page = oscar.get(BACK_UP, vm="vm-web")
+    assert not page.all("input", type_="radio", name="destination")
+    assert "Vault B" in page.main.text
+    assert "Vault A" not in page.main.text
+    press(oscar, page)
+    assert asked()[0].plan["destination"] == "bd-two"
+
+
+def test_without_a_policy_the_page_says_what_to_do_first(by_rule: None, oscar: Visitor) -> None:
+    page = oscar.get(BACK_UP, vm="vm-db")
+    assert "db-01 is in no policy" in page.main.text
+    assert "Put it in a policy first." in page.main.text
+    assert not page.all("button", css_class="button-large")
+    both = oscar.get(BACK_UP, vm=["vm-web", "vm-db"])
+    assert "cannot: in no policy" in both.main.text
+    press(oscar, both)
+    assert [row.virtual_machine_guid for row in asked()] == ["vm-web"]
+    assert oscar.post(BACK_UP, vm="vm-db").status == 400
+
+
+def test_where_a_policy_leads_is_not_guessed(by_rule: None, oscar: Visitor) -> None:
+    with every_tenant("test"):
+        VirtualMachine.objects.filter(guid="vm-web").update(policy_leads_to=None)
+    page = oscar.get(BACK_UP, vm="vm-web")
+    assert not page.all("input", name="destination")
+    assert "where its policy stores; the backup system does not tell where" in page.main.text
+    press(oscar, page)
+    assert asked()[0].warnings == ["destination_not_told"]
 
 
 def test_a_viewer_is_told_who_may(machines: None, cast: Cast, vera: Visitor) -> None:

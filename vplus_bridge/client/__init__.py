@@ -1,7 +1,7 @@
 """The client of vPlus: HTTP and records, no Django and no rows."""
 
-from vplus_bridge.client.bodies import bears_name
-from vplus_bridge.client.dialect import Dialect
+from vplus_bridge.client.bodies import bears_name, plain_name
+from vplus_bridge.client.dialect import DIALECTS, Dialect, DialectName
 from vplus_bridge.client.drafts import AtInterval, AtTime, RuleDraft, Timing
 from vplus_bridge.client.errors import (
     AuthFailed,
@@ -19,6 +19,7 @@ from vplus_bridge.client.outcome import Expectation, Outcome, OutcomeKind, Write
 from vplus_bridge.client.paging import Completeness, Listing
 from vplus_bridge.client.records import (
     BackupRecord,
+    CopyRecord,
     DestinationRecord,
     Detail,
     InfrastructureRecord,
@@ -42,6 +43,7 @@ from vplus_bridge.client.vplus import VplusClient
 from vplus_bridge.client.writing import WriteChannel
 
 __all__ = [
+    "DIALECTS",
     "AtInterval",
     "AtTime",
     "AuthFailed",
@@ -49,9 +51,11 @@ __all__ = [
     "BadAnswer",
     "Completeness",
     "Conflict",
+    "CopyRecord",
     "DestinationRecord",
     "Detail",
     "Dialect",
+    "DialectName",
     "Endpoint",
     "Expectation",
     "Forbidden",
@@ -87,4 +91,5 @@ __all__ = [
     "cancel_queued_request",
     "cancel_running_request",
     "export_request",
+    "plain_name",
 ]

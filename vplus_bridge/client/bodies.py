@@ -5,6 +5,7 @@ A guard that fails raises Invalid with a sentence of ours: nothing was asked of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,11 @@ def given(**members: Any) -> Body:
     return {name: value for name, value in members.items() if value is not None}
 
 
+def filled(members: RawObject, defaults: Mapping[str, Any]) -> Body:
+    """An object with `defaults` for what it does not tell; absent and null are alike (vplus-api.md 1.1)."""
+    return {**members, **{name: value for name, value in defaults.items() if members.get(name) is None}}
+
+
 def checked_name(name: str) -> str:
     """The name, if vPlus can keep it (vplus-api.md 4.11). Raises Invalid."""
     if not name.strip():
@@ -59,6 +65,14 @@ def bears_name(name: str | None, wire_name: str) -> bool:
     A current server may put the project before it: equal, or ending in `_<wire name>` (vplus-api.md 1.9).
     """
     return name is not None and (name == wire_name or name.endswith(f"_{wire_name}"))
+
+
+_OF_A_PROJECT = re.compile(r"uuid_[0-9A-Za-z-]{1,100}_(?=.)")
+
+
+def plain_name(name: str) -> str:
+    """The name without the project that a current server puts before it (vplus-api.md 1.9)."""
+    return _OF_A_PROJECT.sub("", name, count=1) if _OF_A_PROJECT.match(name) else name
 
 
 def reference(guid: str) -> Body:

@@ -16,8 +16,10 @@ from vplus_bridge.client.bodies import (
     create_request,
     delete_request,
     enum,
+    filled,
     given,
     json_text,
+    plain_name,
     reference,
     references,
     replace_request,
@@ -35,6 +37,7 @@ from vplus_bridge.client.drafts import (
     rule_destinations,
     rule_members,
     schedule_members,
+    whole_destinations,
 )
 from vplus_bridge.client.errors import Invalid
 from vplus_bridge.client.outcome import Expectation, WriteRequest
@@ -76,6 +79,9 @@ SCHEDULE_TYPES: frozenset[str] = frozenset({
 })  # fmt: skip
 POLICY_LIST_QUERY: tuple[tuple[str, str], ...] = (("extended", "true"),)
 RULE_IS_EMBEDDED: bool = True
+EXPORTS_BY_RULE: bool = True
+RESTORES_A_COPY: bool = True
+PROJECTS_BY_ID: bool = True
 
 cancel_running_request = guide.cancel_running_request
 cancel_queued_request = guide.cancel_queued_request
@@ -149,15 +155,15 @@ def restore_and_import_request(
 ) -> WriteRequest:
     """The copy to read is `backupLocation`, the project a header (vplus-api.md 2.2.4, 4.8, 4.9, 7.1).
 
-    Without `location_guid` the backup itself is named. Raises Invalid for a project without its uuid, since the
-    VM would come up in whichever project the server thinks of.
+    The backup is named too: servers of the time take it beside the copy, and may need one or the other.
+
+    Raises Invalid for a project without its uuid, since the VM would come up in whichever the server thinks of.
     """
     if project_name is not None and project_uuid is None:
         raise Invalid("this vPlus takes a project by its id only")
-    backup = reference(backup_guid)
-    source: dict[str, Any] = {"backup": backup}
+    source: dict[str, Any] = {"backup": reference(backup_guid)}
     if location_guid is not None:
-        source = {"backup": None, "backupLocation": reference(location_guid)}
+        source["backupLocation"] = reference(location_guid)
     members = guide.restore_members(
         hypervisor_guid=hypervisor_guid,
         hypervisor_manager_guid=hypervisor_manager_guid,
@@ -285,17 +291,21 @@ def update_policy_request(
     tenant_label: str | None = None,
     project_uuid: str | None = None,
 ) -> WriteRequest:
-    """Its rules go back as they came: here too they are part of it."""
+    """Its rules go back as they came: here too they are part of it.
+
+    What `current` does not tell of itself or of a rule, and we would have written in one way only, goes back so.
+    """
     changes = policy_members(
         name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
     )
     body = changed_policy(
-        {**_POLICY_SWITCHES, **current},
+        filled(current, {"active": True, "backupRetryCount": 0, **_POLICY_SWITCHES}),
         {**changes, **given(projectUuid=project_uuid)},
         required=("rules", "active", "backupRetryCount"),
     )
-    if not body["rules"]:
+    if not body["rules"] or not isinstance(body["rules"], list):
         raise Invalid("this vPlus takes no policy without a rule")
+    body["rules"] = [_embedded(rule, position) for position, rule in enumerate(body["rules"])]
     return _within_project(replace_request(POLICIES, body), project_uuid)
 
 
@@ -313,6 +323,22 @@ def _rule(rule: RuleDraft, policy_guid: str | None) -> dict[str, Any]:
     }
 
 
+def _unprefixed(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule under the name that it was given: the project before it is the server's, and comes anew (vplus-api.md 1.9)."""
+    name = rule.get("name")
+    return {**rule, "name": plain_name(name)} if isinstance(name, str) else rule
+
+
+def _embedded(rule: Any, position: int) -> dict[str, Any]:
+    """A rule as the PUT of its policy takes it. Raises Invalid where the PUT would wipe out what is not told."""
+    if not isinstance(rule, dict):
+        raise Invalid("vPlus does not tell the rules of this policy, so a change would lose them")
+    whole = _unprefixed(filled(rule, {"active": True, "position": position}))
+    if whole.get("schedules") is None or not whole.get("ruleBackupDestinations"):
+        raise Invalid("vPlus does not tell what a rule of this policy says, so a change would lose it")
+    return {**whole, "ruleBackupDestinations": whole_destinations(whole["ruleBackupDestinations"])}
+
+
 def create_rule_request(rule: RuleDraft, *, policy_guid: str, project_uuid: str | None = None) -> WriteRequest:
     """One more rule of a policy, with its destinations as `ruleBackupDestinations` (vplus-api.md 2.8)."""
     return _within_project(create_request(RULES, _rule(rule, policy_guid)), project_uuid)
@@ -328,6 +354,7 @@ def update_rule_request(
     project_uuid: str | None = None,
 ) -> WriteRequest:
     """Retention stays with the role whose destination changes (vplus-api.md 2.8)."""
+    current = _unprefixed(filled(current, {"active": True, "position": 0}))
     changes = rule_members(name=name, schedule_guids=schedule_guids, policy_guid=policy_guid)
     if destination_guids is not None:
         entries = rule_destinations(destination_guids, current.get("ruleBackupDestinations"))

@@ -15,10 +15,19 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from vplus_bridge.client.errors import BadAnswer
-from vplus_bridge.client.records import Detail, PolicyDetail, PolicyRecord, RuleRecord, SessionInfo, TaskRecord
+from vplus_bridge.client.records import (
+    Detail,
+    PolicyDetail,
+    PolicyRecord,
+    RawObject,
+    RuleRecord,
+    SessionInfo,
+    TaskRecord,
+)
 from vplus_bridge.client.wire import (
     Reference,
     WireBackup,
+    WireCopy,
     WireDestination,
     WireInfrastructure,
     WireObject,
@@ -30,6 +39,7 @@ from vplus_bridge.client.wire import (
     WireVirtualMachine,
     backup_record,
     clipped,
+    copy_record,
     destination_record,
     enum_name,
     guid_of,
@@ -175,6 +185,7 @@ class Shape(Generic[W, T]):
 VIRTUAL_MACHINE = Shape("virtual machines", WireVirtualMachine, virtual_machine_record)
 TASK = Shape("tasks", WireTask, task_record)
 BACKUP = Shape("backups", WireBackup, backup_record)
+COPY = Shape("copies of backups", WireCopy, copy_record)
 INFRASTRUCTURE = Shape("infrastructure", WireInfrastructure, infrastructure_record)
 DESTINATION = Shape("backup destinations", WireDestination, destination_record)
 POLICY = Shape("policies", WirePolicy, policy_record)
@@ -220,6 +231,11 @@ def _rule_details(policy: Detail[PolicyRecord]) -> tuple[Detail[RuleRecord], ...
         return None
     # One rule that could not be read would have made the record's rules None: these are the same ones.
     return tuple(Detail(record, raw) for record, raw in zip(policy.record.rules, policy.raw["rules"], strict=True))
+
+
+def rule_of_both(embedded: RawObject, alone: RawObject) -> Detail[RuleRecord]:
+    """A rule as its policy and its own answer tell it together; the latter wins. Raises BadAnswer."""
+    return RULE.detail(msgspec.json.encode({**embedded, **alone}))
 
 
 class TaskAnswer(NamedTuple):

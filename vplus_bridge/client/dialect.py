@@ -26,7 +26,8 @@ class Dialect(Protocol):
 
     An `update_...` takes the JSON that the object has now (`Detail.raw`) and what is to change; None keeps what
     is there. vPlus replaces an object by a PUT, so what is not understood goes back as it came, and what neither
-    side tells raises Invalid instead of being wiped out (vplus-api.md 4.26).
+    side tells raises Invalid instead of being wiped out (vplus-api.md 4.26); but for what every object of ours is
+    made with in the current dialect, such as `active`, which a poor server does not tell.
 
     Creating: the answer's object stands in `Outcome.named`; where it is empty, the object was accepted and its
     guid must be looked up by name (`bears_name`). Updating and deleting: any 2xx is accepted.
@@ -39,6 +40,13 @@ class Dialect(Protocol):
     """What makes a list of policies tell the rules."""
     RULE_IS_EMBEDDED: bool
     """Whether a policy is created with its rule, in one call; else policy first, then rule (vplus-api.md 3.8)."""
+
+    EXPORTS_BY_RULE: bool
+    """Whether an export names a rule of the VM's policy, which says where the backup goes; else that place itself."""
+    RESTORES_A_COPY: bool
+    """Whether a restore names the copy that is read (vplus-api.md 2.4)."""
+    PROJECTS_BY_ID: bool
+    """Whether a restore names its project by the platform's id; else by its name (vplus-api.md 4.9)."""
 
     def tenant_query(self, tenant_label: str | None, project_uuid: str | None) -> list[tuple[str, str]]:
         """Parameters that ask a list for one tenant's objects; a server may ignore them (vplus-api.md 4.1)."""

@@ -14,6 +14,7 @@ from vplus_bridge.client.bodies import (
     enum,
     enum_in,
     enums,
+    filled,
     given,
     guid_in,
     plain_enum,
@@ -275,16 +276,26 @@ def rule_destinations(guids: Sequence[str], current: Any = None) -> list[Body]:
 
 def _rule_destination(guid: str, role: str, held: Body | None) -> Body:
     entry = {
-        "backupRetentionSettings": dict(_RETENTION),
-        "daysToKeepRetentionLock": 0,
+        **_completed(held or {}),
         "active": True,
-        **(held or {}),
         "roleType": enum(role),
         "backupDestination": reference(guid),
     }
     if held is not None and guid_in(held.get("backupDestination")) != guid:
         entry.pop("type", None)  # it is the kind of the destination that was here before
     return entry
+
+
+def _completed(entry: RawObject) -> Body:
+    return filled(entry, {"backupRetentionSettings": dict(_RETENTION), "daysToKeepRetentionLock": 0, "active": True})
+
+
+def whole_destinations(entries: Any) -> list[Any]:
+    """`ruleBackupDestinations` as it came, each that names one with what a server requires and this one does not tell."""
+    return [
+        _completed(entry) if isinstance(entry, dict) and guid_in(entry.get("backupDestination")) else entry
+        for entry in entries
+    ]
 
 
 def destinations_in(entries: Any) -> list[str] | None:

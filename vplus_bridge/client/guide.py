@@ -56,6 +56,9 @@ TASK_TYPES: frozenset[str] = frozenset({
 SCHEDULE_TYPES: frozenset[str] = frozenset({"VM_BACKUP", "APP_BACKUP", "SNAPSHOT"})
 POLICY_LIST_QUERY: tuple[tuple[str, str], ...] = ()
 RULE_IS_EMBEDDED: bool = False
+EXPORTS_BY_RULE: bool = False
+RESTORES_A_COPY: bool = False
+PROJECTS_BY_ID: bool = False
 
 
 def tenant_query(tenant_label: str | None, project_uuid: str | None) -> list[tuple[str, str]]:

@@ -107,6 +107,18 @@ class LocationRecord(msgspec.Struct, frozen=True, gc=False):
     snapshot_ms: int | None = None
 
 
+class CopyRecord(msgspec.Struct, frozen=True, gc=False):
+    """One copy of a backup, as servers of the current dialect list copies by themselves (vplus-api.md 2.4)."""
+
+    guid: str
+    backup_guid: str | None = None
+    destination_guid: str | None = None
+    status: str | None = None
+    """PRESENT can be read."""
+    role: str | None = None
+    """PRIMARY, SECONDARY or ARCHIVE."""
+
+
 class BackupRecord(msgspec.Struct, frozen=True, gc=False):
     """One backup of a VM in any status (vplus-api.md 2.3)."""
 

@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+import msgspec
+
 from vplus_bridge.client import decoding
 from vplus_bridge.client.bodies import references
 from vplus_bridge.client.decoding import Shape
 from vplus_bridge.client.dialect import DIALECTS, Dialect
-from vplus_bridge.client.errors import Invalid, VplusError
+from vplus_bridge.client.errors import Forbidden, Invalid, NotFound, VplusError
 from vplus_bridge.client.paging import Listing
 from vplus_bridge.client.records import (
     BackupRecord,
+    CopyRecord,
     DestinationRecord,
     Detail,
     InfrastructureRecord,
@@ -129,6 +132,13 @@ class VplusClient:
         """One VM's backups in every status (vplus-api.md 2.3); check `vm_guid` of each where it is given."""
         return self._listing(decoding.BACKUP, "/backups", [("protected-entity", vm_guid)])
 
+    def copies(self, vm_guid: str) -> Listing[CopyRecord]:
+        """The copies that restores of one VM can read, in the current dialect: Forbidden, NotFound (vplus-api.md 2.4).
+
+        A server may give those of other VMs too: `backup_guid` of each tells which backup it is of.
+        """
+        return self._listing(decoding.COPY, "/backup-locations/for-restore", [("protected-entity", vm_guid)])
+
     def backup_destinations(self) -> Listing[DestinationRecord]:
         """Every backup destination (vplus-api.md 2.9)."""
         return self._listing(decoding.DESTINATION, "/backup-destinations")
@@ -215,8 +225,17 @@ class VplusClient:
         return self._one(decoding.TASK, "/tasks", guid)
 
     def policy(self, guid: str) -> PolicyRecord:
-        """One policy with its VMs and rules. Raises NotFound and the other read errors."""
-        return self._one(decoding.POLICY, "/policies/vm-backup", guid)
+        """One policy with its VMs and rules. Raises NotFound and the other read errors.
+
+        Where exports go by rules, a rule whose destinations its policy does not tell is asked for by itself.
+        """
+        if not self.dialect.EXPORTS_BY_RULE:
+            return self._one(decoding.POLICY, "/policies/vm-backup", guid)
+        detail = self.policy_detail(guid)
+        if detail.rules is None:
+            return detail.record
+        rules = tuple(rule.record for rule in self.whole_rules(detail))
+        return msgspec.structs.replace(detail.record, rules=rules)
 
     def restore_job(self, guid: str) -> RestoreJobRecord:
         """One restore job, where the server has that call. Raises NotFound, Forbidden (vplus-api.md 2.6)."""
@@ -227,6 +246,23 @@ class VplusClient:
     def policy_detail(self, guid: str) -> PolicyDetail:
         """One policy with its VMs and rules, ready to be changed (vplus-api.md 2.8). Raises NotFound."""
         return decoding.policy_detail(self._object("/policies/vm-backup", guid).content)
+
+    def whole_rules(self, policy: PolicyDetail) -> tuple[Detail[RuleRecord], ...]:
+        """The rules of a policy; those whose destinations it does not tell as they are by themselves, if they are told.
+
+        Raises the read errors.
+        """
+        return tuple(
+            rule if rule.record.destination_guids is not None else self._with_what_it_says(rule)
+            for rule in policy.rules or ()
+        )
+
+    def _with_what_it_says(self, rule: Detail[RuleRecord]) -> Detail[RuleRecord]:
+        try:
+            alone = self.rule_detail(rule.record.guid)
+        except (NotFound, Forbidden):
+            return rule
+        return decoding.rule_of_both(rule.raw, alone.raw)
 
     def rule_detail(self, guid: str) -> Detail[RuleRecord]:
         """One rule with all its destinations, ready to be changed. Raises NotFound, also where this call is unknown.

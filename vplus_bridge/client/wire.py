@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from vplus_bridge.client.records import (
     BackupRecord,
+    CopyRecord,
     DestinationRecord,
     InfrastructureRecord,
     LocationRecord,
@@ -137,6 +138,15 @@ class WireLocation(Wire):
     status: EnumValue = None
     role_type: EnumValue = None
     snapshot_time: Instant | None = None
+
+
+class WireCopy(WireObject):
+    """A copy of a backup, listed by itself (vplus-api.md 2.4)."""
+
+    backup: ReferenceValue = None
+    backup_destination: ReferenceValue = None
+    status: EnumValue = None
+    role_type: EnumValue = None
 
 
 class WireBackup(WireObject):
@@ -344,6 +354,17 @@ def location_record(location: WireLocation) -> LocationRecord:
         status=enum_name(location.status),
         role=enum_name(location.role_type),
         snapshot_ms=location.snapshot_time,
+    )
+
+
+def copy_record(copy: WireCopy) -> CopyRecord:
+    """Flatten a copy."""
+    return CopyRecord(
+        guid=copy.guid,
+        backup_guid=guid_of(copy.backup),
+        destination_guid=guid_of(copy.backup_destination),
+        status=enum_name(copy.status),
+        role=enum_name(copy.role_type),
     )
 
 

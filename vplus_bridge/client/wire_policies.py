@@ -31,6 +31,8 @@ class WireRuleDestination(Wire):
     """A rule's destination in the current dialect (vplus-api.md 2.8)."""
 
     backup_destination: ReferenceValue = None
+    active: bool | None = None
+    """One that is not active gets no backups."""
 
 
 class WireRule(WireObject):
@@ -95,11 +97,15 @@ class WireSchedule(WireObject):
 
 
 def rule_record(rule: WireRule) -> RuleRecord:
-    """Flatten a rule; the current dialect's destinations win where both are given."""
+    """Flatten a rule; the current dialect's destinations win where both are given, and those that are off do not count."""
     destinations = guids_of(rule.backup_destinations)
     if rule.rule_backup_destinations is not None:
-        current = (guid_of(entry.backup_destination) for entry in rule.rule_backup_destinations)
-        destinations = tuple(guid for guid in current if guid is not None)
+        current = [
+            guid_of(entry.backup_destination) for entry in rule.rule_backup_destinations if entry.active is not False
+        ]
+        named = tuple(guid for guid in current if guid is not None)
+        # Entries that name no destination at all tell nothing; beside one that does, they are its page saying nothing.
+        destinations = named if named or not current else None
     return RuleRecord(
         guid=rule.guid,
         name=clipped(rule.name),

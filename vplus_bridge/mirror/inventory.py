@@ -130,6 +130,9 @@ def _write_changes(read: InventoryRead) -> None:
     updates += "".join(f", {name} = CASE WHEN {kept} THEN vm.{name} ELSE excluded.{name} END" for name in by_record)
     updates += f", policy_by_members = {kept}, policy_since = CASE WHEN {kept} OR vm.policy_guid = excluded.policy_guid"
     updates += " THEN vm.policy_since ELSE now() END"
+    # Where another policy leads is not known before that policy is read.
+    for name in ("policy_rules", "policy_leads_to"):
+        updates += f", {name} = CASE WHEN {kept} OR vm.policy_guid = excluded.policy_guid THEN vm.{name} END"
     with every_tenant(REASON), connection.cursor() as cursor:
         one_at_a_time()
         cursor.execute("ANALYZE pg_temp.listed_vm")

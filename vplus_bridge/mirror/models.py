@@ -38,8 +38,8 @@ class MirrorRow(TenantOwned):
 class VirtualMachine(MirrorRow):
     """A virtual machine of vPlus's inventory, also one that no longer exists; and what its history adds up to.
 
-    Three writers, each its own columns: mirror/inventory.py the facts, mirror/backups.py the summary of the history,
-    protection/verdict.py the verdict.
+    Each writer has its own columns: mirror/inventory.py and mirror/policies.py the facts, mirror/backups.py the summary
+    of the history, protection/verdict.py the verdict.
     """
 
     uuid = models.CharField(max_length=200, blank=True, help_text="the platform's id")
@@ -65,6 +65,12 @@ class VirtualMachine(MirrorRow):
     )
     policy_since = models.DateTimeField(
         default=timezone.now, help_text="when we first saw it in this policy, or in none"
+    )
+    policy_rules = models.PositiveIntegerField(
+        null=True, help_text="active rules of its policy; empty: not known. Kept where exports go by rules"
+    )
+    policy_leads_to = ArrayField(
+        models.CharField(max_length=200), null=True, help_text="where backups by these rules go; empty: not told"
     )
     policy_label = models.CharField(
         max_length=300,

@@ -33,6 +33,8 @@ def read_policies(client: VplusClient) -> None:
     read_listing(SCHEDULES, client.schedules, VplusSchedule, {}, _schedule)
     with every_tenant(REASON):
         tell_policies_by_members()
+        if client.dialect.EXPORTS_BY_RULE:
+            tell_where_policies_lead()
 
 
 def read_policy(client: VplusClient, guid: str) -> bool:
@@ -69,6 +71,33 @@ def tell_policies_by_members() -> int:
                 policy_since = CASE WHEN vm.policy_guid = told.policy_guid THEN vm.policy_since ELSE now() END
             FROM told WHERE told.guid = vm.guid AND (vm.policy_guid, vm.policy_name, vm.policy_by_members)
                 IS DISTINCT FROM (told.policy_guid, told.policy_name, told.policy_guid <> '')
+            """
+        )
+        return int(cursor.rowcount)
+
+
+def tell_where_policies_lead() -> int:
+    """Write on machines how many active rules their policy has and where these lead, in the open wide scope; count them.
+
+    A tenant sees its machines and not the provider's policies, so this is where it learns what a backup by rule can do.
+    """
+    one_at_a_time()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH led AS (
+                SELECT policy.guid, count(DISTINCT rule ->> 'guid') AS rules,
+                    array_agg(DISTINCT place) FILTER (WHERE place IS NOT NULL) AS places
+                FROM vplus_bridge_vpluspolicy policy
+                    LEFT JOIN LATERAL jsonb_array_elements(policy.rules) AS rule
+                        ON rule ->> 'active' IS DISTINCT FROM 'false'
+                        AND rule ->> 'marked_for_deletion' IS DISTINCT FROM 'true'
+                    LEFT JOIN LATERAL jsonb_array_elements_text(rule -> 'destination_guids') AS place ON true
+                WHERE policy.gone_at IS NULL AND policy.rules IS NOT NULL GROUP BY policy.guid
+            )
+            UPDATE vplus_bridge_virtualmachine vm SET policy_rules = led.rules, policy_leads_to = led.places
+            FROM vplus_bridge_virtualmachine row LEFT JOIN led ON led.guid = row.policy_guid
+            WHERE row.guid = vm.guid AND (vm.policy_rules, vm.policy_leads_to) IS DISTINCT FROM (led.rules, led.places::varchar[])
             """
         )
         return int(cursor.rowcount)

@@ -13,6 +13,7 @@ from tenants.refusals import Errors, Invalid, NotVisible, WrongState
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
+from vplus_bridge.operations.backup_places import Places, places_of
 from vplus_bridge.operations.begin import begin, locked_tenant
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
@@ -24,6 +25,7 @@ DEFAULT_WINDOW = timedelta(hours=6)
 LONGEST_WINDOW = timedelta(days=30)
 LEEWAY = timedelta(seconds=60)  # a form that was open for a moment, a clock that is a little off
 MOST_AT_ONCE = 200
+DESTINATION_NOT_TOLD = "destination_not_told"
 # What vPlus keeps as integers of milliseconds; beyond it a time is a mistake.
 FARTHEST_START = timedelta(days=365)
 
@@ -85,6 +87,9 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
     errors = {**_field_errors(wish, now, window), **_gone_errors(machines)}
     destinations = {row.destination_guid: row.label for row in visible.destinations(actor)}
     errors.update(_destination_errors(wish, destinations, tenant.name))
+    places = places_of(actor, machines)
+    if not errors:
+        errors.update(_nowhere_errors(wish, list(places.values())))
     if errors:
         raise Invalid(errors)
 
@@ -97,9 +102,13 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
         if running := active.get(machine.guid):
             _join(asked, machine, running, given)
             continue
-        destination = wish.destination or _default_destination(destinations, last_used.get(machine.guid))
+        place = places[machine.guid]
+        if refused := _cannot(machine, place, wish):
+            asked.refused.append(refused)
+            continue
+        destination = wish.destination or _default_destination(place, last_used.get(machine.guid))
         if destination is None:
-            raise Invalid({"destination": [f"Choose one of {_listed(destinations)}."]})
+            raise Invalid({"destination": [f"Choose one of {_listed(place.labels)}."]})
         plan = {
             "backup_type": wish.backup_type or "FULL",
             "destination": destination,
@@ -107,6 +116,7 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
             "priority": DEFAULT_PRIORITY if wish.priority is None else wish.priority,
             "window_start": to_ms(window[0]),
             "window_end": to_ms(window[1]),
+            "by_policy": place.by_policy,
         }
         _start(actor, machine, given, plan, send_until=window[1], now=now, asked=asked)
     if not asked.operations:
@@ -192,11 +202,34 @@ def _listed(destinations: Mapping[str, str]) -> str:
     return ", ".join(f"{label} ({guid})" for guid, label in destinations.items())
 
 
-def _default_destination(destinations: Mapping[str, str], last: str | None) -> str | None:
-    """Return the last one used if it is still allowed, else the only one, else None: then a person has to choose."""
-    if last in destinations:
+def _nowhere_errors(wish: BackupWish, places: Sequence[Places]) -> Errors:
+    """Refuse a destination that none of the machines can be backed up to, though some can be elsewhere."""
+    able = [place for place in places if place.labels]
+    if wish.destination is None or not able or any(wish.destination in place.labels for place in able):
+        return {}
+    common = {guid: label for place in able for guid, label in place.labels.items()}
+    where = "the policy" if len(places) == 1 else "their policies"
+    return {"destination": [f"No backup goes there: {where} would have to name it. Choose one of {_listed(common)}."]}
+
+
+def _cannot(machine: VirtualMachine, place: Places, wish: BackupWish) -> RefusedOne | None:
+    """Return why this machine of several cannot be backed up, or not to where was wished; None where it can."""
+    if place.code:
+        return RefusedOne(machine.guid, machine.name, place.code, place.why)
+    if wish.destination is not None and wish.destination not in place.labels:
+        message = f"The policy of {machine.name} does not store there. Back it up to {_listed(place.labels)}."
+        return RefusedOne(machine.guid, machine.name, "destination_not_in_policy", message)
+    return None
+
+
+def _default_destination(place: Places, last: str | None) -> str | None:
+    """Return the last one used if it is still possible, else the only one, else None: then a person has to choose.
+
+    Where nobody can know where the policy leads there is nothing to choose, and any of the allowed ones stands for it.
+    """
+    if last in place.labels:
         return last
-    return next(iter(destinations)) if len(destinations) == 1 else None
+    return next(iter(place.labels)) if len(place.labels) == 1 or place.by_policy else None
 
 
 def last_destinations(guids: Sequence[str]) -> dict[str, str]:
@@ -238,7 +271,15 @@ def _start(
     asked: Asked,
 ) -> None:
     operation = begin(
-        actor, machine, kind=Kind.BACKUP, action="export", given=given, plan=plan, send_until=send_until, now=now
+        actor,
+        machine,
+        kind=Kind.BACKUP,
+        action="export",
+        given=given,
+        plan=plan,
+        send_until=send_until,
+        now=now,
+        facts={"warnings": [DESTINATION_NOT_TOLD]} if plan["by_policy"] else None,
     )
     if operation is None:
         asked.refused.append(

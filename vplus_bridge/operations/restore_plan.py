@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from tenants.rights import Actor
-from vplus_bridge.mirror.models import Backup, InfrastructureItem, InfrastructureKind, Project, VirtualMachine
+from vplus_bridge.mirror.models import Backup, InfrastructureItem, InfrastructureKind, VirtualMachine
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind, State
@@ -94,7 +94,6 @@ class Plan:
             "target": str(self.target.pk),
             "target_label": self.target.label,
             **{place: getattr(self.target, place) for place in PLACES},
-            "project_uuid": _project_uuid(self.target.project),
         }
 
 
@@ -197,12 +196,6 @@ def _codes(actor: Actor, machine: VirtualMachine) -> list[str]:
     """Return the code of the next restore of this machine, then those of the last few, newest first."""
     number = Operation.objects.filter(kind=Kind.RESTORE, subject=machine.guid).count()
     return [code_for(actor.tenant_id, machine.guid, n) for n in range(number, max(number - CODES_BACK, 0) - 1, -1)]
-
-
-def _project_uuid(name: str) -> str:
-    """Return the platform's id of a project that is given by name, which one of the dialects needs; empty if not told."""
-    found = list(Project.objects.filter(name=name, gone_at=None).values_list("uuid", flat=True)[:2]) if name else []
-    return found[0] if len(found) == 1 else ""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,34 @@ ERRORS: Mapping[str, Trouble] = {
         "you",
         _("Back up again to another destination, or ask your provider."),
     ),
+    "no_policy": Trouble(
+        _("In no policy"),
+        _("It was in no policy when this was to be sent, and this backup system backs up by a policy only."),
+        "you",
+        _("Put it in a policy, then back up again."),
+    ),
+    "no_active_rule": Trouble(
+        _("No active rule"),
+        _(
+            "Its policy has no active rule, and this backup system backs up by a policy's rule only. Nothing was started."
+        ),
+        "provider",
+        _("Put it in another policy, or ask your provider."),
+    ),
+    "destination_not_in_policy": Trouble(
+        _("Policy stores elsewhere"),
+        _("Its policy no longer stores on the backup destination that was asked for. Nothing was started."),
+        "you",
+        _("Back up again to where the policy stores, or change the policy."),
+    ),
+    "rules_not_told": Trouble(
+        _("Policy cannot be read"),
+        _(
+            "The backup system does not tell what its policy says, so it cannot be backed up by it. Nothing was started."
+        ),
+        "provider",
+        _("Ask your provider, and name the reference."),
+    ),
     "vm_not_yours": Trouble(
         _("No longer yours"),
         _("The virtual machine was given to somebody else before anything was sent. Nothing was started."),
@@ -243,6 +271,12 @@ RESTORE_ERRORS: Mapping[str, Trouble] = {
         "you",
         _("Restore from the nearest point that is left."),
     ),
+    "project_not_known": Trouble(
+        _("Project not known"),
+        _("The restore target names a project that the backup system does not tell. Nothing was started."),
+        "provider",
+        _("Restore to another target, or ask your provider, and name the reference."),
+    ),
     "target_not_allowed": Trouble(
         _("Restore target not allowed"),
         _("The restore target was taken away or changed before anything was sent. Nothing was started."),
@@ -304,6 +338,12 @@ RESTORE_ERRORS: Mapping[str, Trouble] = {
 """What is worded otherwise for a restore than for a backup, or is a restore's alone."""
 
 WARNINGS: Mapping[str, Trouble] = {
+    "destination_not_told": Trouble(
+        _("Stored where its policy stores"),
+        _("The policy decides where this is stored, and the backup system does not tell where that is."),
+        "nobody",
+        _("Ask your provider if you need to know."),
+    ),
     "left_behind": Trouble(
         _("Something was left behind"),
         _("A schedule that nothing uses any more could not be removed from the backup system. It runs nothing."),

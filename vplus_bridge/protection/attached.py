@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from tenants import audit
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
+from vplus_bridge.client import plain_name
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
 from vplus_bridge.ownership.by_provider import owned_by
@@ -45,7 +46,7 @@ def attach_policy(
         raise Invalid({"guid": [_("%(guid)s: vPlus has no such policy, or it was not read yet.") % {"guid": guid}]})
     if Policy.objects.filter(vplus_guid=guid, state__in=LIVING).exists():
         raise Invalid({"guid": [_("%(guid)s belongs to a tenant already.") % {"guid": guid}]})
-    called = (name or row.name).strip()[:LONGEST_NAME]
+    called = (name or plain_name(row.name)).strip()[:LONGEST_NAME]
     if Policy.objects.filter(tenant_id=tenant_id, name__iexact=called, state__in=LIVING).exists():
         raise Invalid({"name": [_("The tenant has a policy called %(name)s. Give another name.") % {"name": called}]})
     policy = Policy.objects.create(

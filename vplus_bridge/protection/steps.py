@@ -129,6 +129,11 @@ def to_change(
         made.add("rule_delete", {"guid": guid, "policy": {"guid": wish.guid}}, guid=guid)
     _leave(made, leaving)
     _carry(made, wish)
+    schedules = [carrier.reference for carrier in wish.carriers]
+    if not wish.rule_guid:
+        # First, since where a policy is written with its rules it is not taken without one.
+        rule = {"name": wish.rule_name, "schedules": schedules, "destinations": [wish.destination]}
+        made.add("rule_create", {**rule, "policy": {"guid": wish.guid}}, name=wish.rule_name)
     if held is None or not same(held.meant, wish.meant):
         spec: Spec = {
             "guid": wish.guid,
@@ -138,13 +143,10 @@ def to_change(
             "may_leave": list(wish.may_leave),
         }
         made.add("policy_update", spec, guid=wish.guid)
-    schedules = [carrier.reference for carrier in wish.carriers]
     was = None if held is None else _rule_was(held)
     known = [carrier.guid for carrier in wish.carriers]
-    if not wish.rule_guid:
-        rule = {"name": wish.rule_name, "schedules": schedules, "destinations": [wish.destination]}
-        made.add("rule_create", {**rule, "policy": {"guid": wish.guid}}, name=wish.rule_name)
-    elif held is None or held.destination != wish.destination or sorted(known) != sorted(held.schedule_guids):
+    says_else = held is None or held.destination != wish.destination or sorted(known) != sorted(held.schedule_guids)
+    if wish.rule_guid and says_else:
         spec = {
             "guid": wish.rule_guid,
             "policy": {"guid": wish.guid},

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tenants.scope import every_tenant
 from vplus_bridge.client import Forbidden, NotFound, VplusError
 from vplus_bridge.client.paging import Listing
+from vplus_bridge.client.spoken import Sign, signs
 from vplus_bridge.connection import client
 from vplus_bridge.mirror.models import VirtualMachine
 
@@ -66,6 +67,8 @@ class Command(BaseCommand):
             line, good = self._read(name, call)
             gaps += not good
             self.stdout.write(line)
+        if doubt := _doubt(signs(vplus)):
+            self.stdout.write(f"DOUBTFUL     dialect: {doubt}")
         self.stdout.write("Everything can be read." if not gaps else f"{gaps} of {len(calls)} cannot be read.")
 
     @staticmethod
@@ -89,6 +92,16 @@ class Command(BaseCommand):
         paging = "unpaged" if completeness.paging_ignored or completeness.announced is None else "paged"
         short = "" if completeness.complete else f", incomplete: {completeness.reason}"
         return f"Read         {name}: {count}, {paging}{short}", True
+
+
+def _doubt(seen: list[Sign]) -> str:
+    """Return the sentence about a dialect that may be the wrong one; empty where nothing speaks against it."""
+    against = [sign for sign in seen if sign.dialect != settings.VPLUS_DIALECT]
+    if not against or len(against) < len(seen):
+        return ""
+    what = " and ".join(sign.words for sign in against)
+    other = against[0].dialect
+    return f"this server {what}, as {other} has it; set VPLUS_DIALECT={other} unless you know better"
 
 
 def _trust() -> str:

@@ -1,7 +1,8 @@
 """The export that a backup begins with. Its stamp is the windowStart, which vPlus gives back with the task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -9,6 +10,7 @@ from vplus_bridge.client import Dialect, NotFound, VplusClient
 from vplus_bridge.mirror.instants import instant, to_ms
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Attempt
+from vplus_bridge.operations.writes.rule_choice import rule_to_export_by
 from vplus_bridge.operations.writes.task_write import TaskWrite
 from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged
 from vplus_bridge.ownership.models import AllowedDestination
@@ -32,14 +34,21 @@ class ExportWrite(TaskWrite):
         if not AllowedDestination.objects.filter(destination_guid=claim.plan["destination"]).exists():
             raise WorldChanged("destination_not_allowed")
 
-    def check_upstream(self, client: VplusClient, claim: Claim) -> None:
-        """See that vPlus still has the machine on the platform; 404 means unknown, and vPlus will say what it thinks."""
+    def check_upstream(self, client: VplusClient, claim: Claim) -> Mapping[str, Any]:
+        """See that vPlus still has the machine on the platform; 404 means unknown, and vPlus will say what it thinks.
+
+        Where exports go by rules, see too that a rule of the machine's policy leads to where the backup is to go.
+        """
+        policy = None
         try:
-            if not client.virtual_machine(claim.virtual_machine_guid).present:
+            machine = client.virtual_machine(claim.virtual_machine_guid)
+            policy = machine.policy_guid
+            if not machine.present:
                 raise WorldChanged("vm_gone")
         except NotFound:
             # Not every server answers this call for every account.
             log.info("virtual machine could not be asked for before sending", operation=str(claim.operation_id))
+        return {"rule": rule_to_export_by(client, claim, policy)} if client.dialect.EXPORTS_BY_RULE else {}
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
         """Return the request with a stamp that names it alone; None where its window would be over before it begins."""
@@ -55,6 +64,8 @@ class ExportWrite(TaskWrite):
             window_start_ms=to_ms(stamp),
             window_end_ms=window_end,
             tenant_label=claim.plan["tenant_label"] or str(claim.tenant_id),
+            rules=[prepared.facts["rule"]] if "rule" in prepared.facts else None,
+            project_uuid=claim.plan["tenant_label"] or None,
         )
         return Ready(request, stamp)
 

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 
@@ -38,8 +38,8 @@ class TaskWrite(Write):
         """Look once more at what the portal itself decides, in the open scope. Raises WorldChanged."""
 
     @abstractmethod
-    def check_upstream(self, client: VplusClient, claim: Claim) -> None:
-        """Look once more at vPlus, reads only. Raises WorldChanged, VplusError."""
+    def check_upstream(self, client: VplusClient, claim: Claim) -> Mapping[str, Any]:
+        """Look once more at vPlus, reads only, and return what the request needs of it. Raises WorldChanged, VplusError."""
 
     def prepare(self, client: VplusClient, claim: Claim) -> Prepared:
         """Check the world again, and note every task and backup of the machine that is there before."""
@@ -50,7 +50,7 @@ class TaskWrite(Write):
             # What the mirror knows already was there before, also where a list now comes short.
             tasks = set(Task.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
             backups = set(Backup.objects.filter(virtual_machine_guid=guid).values_list("guid", flat=True))
-        self.check_upstream(client, claim)
+        facts = self.check_upstream(client, claim)
         for page in client.tasks(vm_guid=guid):
             tasks.update(task.guid for task in page if task.vm_guid in (None, guid) or task.dst_guid == guid)
         try:
@@ -58,7 +58,7 @@ class TaskWrite(Write):
                 backups.update(backup.guid for backup in records)
         except NotFound:
             log.info("vPlus knows no history of a machine before sending", operation=str(claim.operation_id))
-        return Prepared(sorted(tasks), sorted(backups), timedelta(milliseconds=client.clock_offset_ms or 0))
+        return Prepared(sorted(tasks), sorted(backups), timedelta(milliseconds=client.clock_offset_ms or 0), facts)
 
     def recorded(
         self, operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime

@@ -12,10 +12,13 @@ from typing import Any, TypeVar
 import structlog
 
 from vplus_bridge.client import (
+    BadAnswer,
     Detail,
     Dialect,
     NotFound,
     OutcomeKind,
+    PolicyDetail,
+    RawObject,
     RuleRecord,
     VplusClient,
     VplusError,
@@ -121,7 +124,7 @@ class PolicyUpdate(Replacement):
             came = sorted(set(meant.vms) - set(was.vms if was else ()) - set(detail.record.vm_guids or ()))
             see_that_machines_are_ours(errand.claim, came)
             see_that_machines_are_free(client, came, [guid, *spec.get("may_leave", ())])
-        return {"raw": detail.raw}
+        return {"raw": with_whole_rules(client, detail)}
 
     def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
@@ -157,7 +160,7 @@ class PolicyTakeOut(Replacement):
         # Where it is not told who is in it, what was sent has to do.
         if errand.sent_before if held.vm_guids is None else len(stay) == len(there):
             raise AlreadyDone(guid)
-        return {"raw": detail.raw, "held": held, "stay": stay}
+        return {"raw": with_whole_rules(client, detail), "held": held, "stay": stay}
 
     def request(self, dialect: Dialect, errand: Errand, facts: Facts) -> WriteRequest | None:
         """Return the request."""
@@ -172,6 +175,34 @@ class PolicyTakeOut(Replacement):
             tenant_label=errand.tenant_label,
             project_uuid=errand.project_uuid,
         )
+
+
+def with_whole_rules(client: VplusClient, policy: PolicyDetail) -> RawObject:
+    """Return a policy as it is now, ready to be written; where its rules are written with it, with all they say.
+
+    Which schedules fire a rule is one relation that schedules tell too (vplus-api.md 3.8), on every server. Raises
+    VplusError.
+    """
+    if not client.dialect.RULE_IS_EMBEDDED or not policy.rules:
+        return policy.raw
+    rules = client.whole_rules(policy)
+    silent = {rule.record.guid for rule in rules if rule.record.schedule_guids is None}
+    fired = _fired(client, silent) if silent else {}
+    return {**policy.raw, "rules": [{**rule.raw, **fired.get(rule.record.guid, {})} for rule in rules]}
+
+
+def _fired(client: VplusClient, rules: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the member that each of these rules lacks, by guid; none where a schedule does not tell whom it fires."""
+    listing = client.schedules()
+    schedules = [schedule for page in listing for schedule in page]
+    if not listing.completeness.complete:
+        raise BadAnswer("a list of schedules came short, so one may be missing in it")
+    if any(schedule.rule_guids is None for schedule in schedules):
+        return {}
+    return {
+        guid: {"schedules": [{"guid": one.guid} for one in schedules if guid in (one.rule_guids or ())]}
+        for guid in rules
+    }
 
 
 class RuleUpdate(Replacement):
