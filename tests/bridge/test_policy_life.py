@@ -27,7 +27,7 @@ from tests.bridge.policy_scenes import (
     same_in_both,
     upstream,
 )
-from tests.bridge.test_policy_faults import ONCE
+from tests.bridge.test_policy_faults import MOMENTS, ONCE, Deaths, Died
 from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
@@ -278,6 +278,28 @@ def test_it_leaves_under_faults(fault: str, cast: Cast, roomy: Bridge) -> None:
     assert operation is not None
     assert (operation.state, operation.error_code, operation.warnings) == ("succeeded", "", [])
     same_in_both(roomy)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_it_leaves_where_the_worker_dies(
+    moment: str, cast: Cast, roomy: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name, before_it = MOMENTS[moment]
+    made(roomy, cast.alice, virtual_machines=(NEW, machine_named("alpha-second")))
+    given(NEW, cast.beta)
+    jobs.take_out_given_away(timezone.now())
+    with every_tenant("test"):
+        operation = Operation.objects.get(wish__action="take_out")
+    with monkeypatch.context() as patch:
+        deaths = Deaths(patch)
+        deaths.arm(owner, name, 1, before_it=before_it)
+        with pytest.raises(Died):
+            carried_out(roomy, operation)
+    ended = carried_out(roomy, operation)
+    assert (ended.state, ended.error_code, ended.warnings) == ("succeeded", "", [])
+    same_in_both(roomy)
+    puts = [entry for entry in journal(roomy) if entry.startswith("PUT /policies")]
+    assert len(puts) == 1, "looked for before it is sent again"
 
 
 def test_what_vplus_refused_to_take_out_is_tried_again_and_not_at_once(cast: Cast, roomy: Bridge) -> None:
