@@ -1,6 +1,6 @@
 """How an operation is told in JSON: shapes for the OpenAPI document, and the rows turned into them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,7 +54,8 @@ class ResultShape(serializers.Serializer[Mapping[str, Any]]):
     restore_point = serializers.CharField(allow_null=True, help_text="guid of what a backup made; null for a restore")
     virtual_machine = serializers.CharField(
         allow_null=True,
-        help_text="guid of what a restore made; null until the inventory shows it for sure, and for a backup",
+        help_text="guid of what a restore made; null until the inventory shows it for sure, while you do not see it, "
+        "and for a backup",
     )
     name = serializers.CharField(allow_null=True, help_text="of the restored virtual machine; null for a backup")
     type = serializers.CharField(allow_null=True, help_text="FULL, INCREMENTAL; null: not given")
@@ -141,10 +142,13 @@ def operation_shapes(actor: Actor, operations: Sequence[Operation], moment: date
     tasks = visible_operations.tasks_of(actor, [operation.pk for operation in operations])
     made = [operation.backup_guid for operation in operations if operation.backup_guid]
     backups = {backup.guid: backup for backup in visible.backups(actor).filter(guid__in=made)}
+    new = {operation.restored_vm_guid for operation in operations if operation.restored_vm_guid}
+    seen = set(visible.virtual_machines(actor).filter(guid__in=new).values_list("guid", flat=True)) if new else set()
     server_can = cancel.can_cancel()
     return [
         {
-            **_operation_shape(operation, tasks.get(operation.pk, []), backups.get(operation.backup_guid), moment),
+            **_operation_shape(operation, tasks.get(operation.pk, []), moment),
+            "result": _result(operation, backups.get(operation.backup_guid), seen),
             "cancel": {
                 "asked_at": operation.cancel_asked_at,
                 "asked_by": operation.cancel_asked_by_name or None,
@@ -155,9 +159,7 @@ def operation_shapes(actor: Actor, operations: Sequence[Operation], moment: date
     ]
 
 
-def _operation_shape(
-    operation: Operation, tasks: Sequence[Task], backup: Backup | None, moment: datetime
-) -> dict[str, Any]:
+def _operation_shape(operation: Operation, tasks: Sequence[Task], moment: datetime) -> dict[str, Any]:
     machine = operation.virtual_machine_guid
     return {
         **operation_brief(operation),
@@ -171,7 +173,6 @@ def _operation_shape(
             {"guid": task.guid, "type": task.type, "state": task.state, "progress": task.progress} for task in tasks
         ],
         "warnings": warning_shapes(operation.warnings),
-        "result": _result(operation, backup),
         "requested_by": {"name": operation.requested_by_name, "via": operation.requested_via},
         "requested_at": operation.requested_at,
         "send_until": operation.send_until,
@@ -188,11 +189,13 @@ def _stage(operation: Operation) -> dict[str, Any] | None:
     return {"name": operation.stage, "index": stages.index(operation.stage) + 1, "count": len(stages)}
 
 
-def _result(operation: Operation, backup: Backup | None) -> dict[str, Any] | None:
+def _result(operation: Operation, backup: Backup | None, seen: Collection[str]) -> dict[str, Any] | None:
+    """Return what came of it; ``seen`` are the new virtual machines that the actor sees."""
     if operation.state != State.SUCCEEDED:
         return None
     if operation.kind == Kind.RESTORE:
-        made = {"virtual_machine": operation.restored_vm_guid or None, "name": operation.restored_name}
+        new = operation.restored_vm_guid
+        made = {"virtual_machine": new if new in seen else None, "name": operation.restored_name}
         return {"restore_point": None, **made, "type": None, "taken_at": None, "size": None}
     if backup is None:
         return None

@@ -75,7 +75,7 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
             "stage_word": operation_words.stage(row),
             "eta": seconds_left(row, now),
             "ended": not row.active,
-            "outcome": _outcome(row),
+            "outcome": _outcome(actor, row),
             "tone": _tone(row),
             "way": _way(actor, row, machine_url) if machine_url else _way_to_policy(actor, row),
             "cancel_words": _cancel_words(row, now),
@@ -188,7 +188,7 @@ def _cancel_words(row: Operation, now: datetime) -> str:
     return words
 
 
-def _outcome(row: Operation) -> str:
+def _outcome(actor: Actor, row: Operation) -> str:
     """Return what became of it, whole: cause and next step, or that it is done, with every warning."""
     if row.active:
         return ""
@@ -196,7 +196,7 @@ def _outcome(row: Operation) -> str:
         words = error_words(row.error_code, row.kind)
         return f"{words.title}. {words.cause} {words.next_step}"
     if row.kind == Kind.RESTORE:
-        sentences = [restored.outcome_words(row)]
+        sentences = [restored.outcome_words(actor, row)]
         return " ".join([*sentences, *(str(warning_words(code).cause) for code in shown.shown_warnings(row))])
     told = row.kind == Kind.BACKUP and "restore_point_unknown" not in row.warnings
     sentences = [_("Done. There is a new restore point.") if told else _("Done.")]

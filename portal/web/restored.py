@@ -40,10 +40,15 @@ def asked_facts(actor: Actor, row: Operation, now: datetime) -> list[tuple[str, 
     ]
 
 
-def outcome_words(row: Operation) -> str:
-    """Return the sentence of a restore that succeeded: whether the new virtual machine is known by now."""
+def outcome_words(actor: Actor, row: Operation) -> str:
+    """Return the sentence of a restore that succeeded: whether the new virtual machine is known, and seen, by now."""
     if row.restored_vm_guid:
-        return _("Restored. %(name)s is among the virtual machines.") % {"name": row.restored_name}
+        name = {"name": row.restored_name}
+        if new_machine(actor, row) is not None:
+            return _("Restored. %(name)s is among the virtual machines.") % name
+        if not actor.sees_all:
+            return _("Restored. Ask an admin to grant %(name)s to you.") % name
+        return _("Restored. %(name)s is not among your virtual machines any more. Ask your provider.") % name
     listed = _("Restored, not yet listed.")
     if row.plan.get("code"):
         words = _("The inventory is read every %(time)s; the new virtual machine appears here.")

@@ -8,7 +8,7 @@ import pytest
 from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows, Script
 from tests.conftest import Bridge, Cast
-from vplus_bridge.models import Operation
+from vplus_bridge.models import Operation, VirtualMachine
 
 
 @pytest.fixture
@@ -40,16 +40,40 @@ def test_a_restore_is_asked_for_by_its_point_alone(machine: Any, oscar: Script) 
     assert [one["id"] for one in listed] == [shape["id"]]
 
 
-def test_its_result_names_the_new_machine_once_that_is_known(machine: Any, oscar: Script) -> None:
+def test_its_result_names_the_new_machine_once_that_is_known(
+    machine: Any, cast: Cast, rows: Rows, oscar: Script
+) -> None:
     operation = ask(oscar).data["operations"][0]["id"]
     with every_tenant("test"):
         Operation.objects.filter(pk=operation).update(state="succeeded", stage="import", finished_at=NOW)
     result = oscar.get(f"operations/{operation}/").data["result"]
     assert result["virtual_machine"] is None
     assert result["name"].startswith("web-01-restored-")
+    rows.machine("vm-new", cast.alpha)
     with every_tenant("test"):
         Operation.objects.filter(pk=operation).update(restored_vm_guid="vm-new")
     assert oscar.get(f"operations/{operation}/").data["result"]["virtual_machine"] == "vm-new"
+
+
+def test_a_new_machine_that_one_does_not_see_is_not_named(
+    machine: Any, cast: Cast, rows: Rows, oscar: Script, alice: Script
+) -> None:
+    """Granted members see it once it is granted; and what the provider has given to somebody else nobody here does."""
+    rows.grant(cast.oscar, "vm-web")
+    operation = ask(oscar).data["operations"][0]["id"]
+    rows.machine("vm-new", cast.alpha)
+    with every_tenant("test"):
+        Operation.objects.filter(pk=operation).update(
+            state="succeeded", stage="import", finished_at=NOW, restored_vm_guid="vm-new"
+        )
+
+    def named(script: Script) -> Any:
+        return script.get(f"operations/{operation}/").data["result"]["virtual_machine"]
+
+    assert (named(oscar), named(alice)) == (None, "vm-new")
+    with every_tenant("test"):
+        VirtualMachine.objects.filter(guid="vm-new").update(tenant=cast.beta)
+    assert named(alice) is None
 
 
 @pytest.mark.parametrize(

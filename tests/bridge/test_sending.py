@@ -34,7 +34,7 @@ from vplus_bridge import connection as vplus_connection
 from vplus_bridge.client import Outcome as Answer
 from vplus_bridge.client import OutcomeKind, TaskRecord, Unavailable, WriteRequest, guide
 from vplus_bridge.database_time import database_now
-from vplus_bridge.models import AllowedDestination, Attempt, ChainTask, Operation
+from vplus_bridge.models import AllowedDestination, Attempt, ChainTask, Operation, Task
 from vplus_bridge.operations import send, settle, transitions
 from vplus_bridge.operations.moves import MOVES, State, allowed
 from vplus_bridge.operations.request import Asked
@@ -407,6 +407,20 @@ def test_an_answer_that_names_old_work_is_not_believed(which: str, cast: Cast, m
     assert (attempts(asked)[0].outcome, attempts(asked)[0].task_guid) == ("uncertain", None)
     assert operation(asked).state == "submitted"
     assert attempts(other)[0].task_guid == "t-theirs"
+
+
+@pytest.mark.parametrize("members", [{"vm_guid": "vm-beta-web"}, {"type": "RESTORE"}])
+def test_an_answer_that_names_anothers_task_is_not_believed(
+    members: dict[str, str], cast: Cast, mirrored: Bridge
+) -> None:
+    asked = ask(cast.oscar)
+    mine = claimed(asked)
+    set_mark(mine, prepared())
+    task = TaskRecord(**{"guid": "t-theirs", "type": "EXPORT", "vm_guid": WEB, **members})
+    send.record(mine, Answer(OutcomeKind.ACCEPTED, 201, "accepted", tasks=(task,)))
+    assert (attempts(asked)[0].outcome, attempts(asked)[0].task_guid) == ("uncertain", None)
+    with every_tenant("test"):
+        assert not Task.objects.filter(guid="t-theirs").exists()
 
 
 def test_a_late_answer_clears_up_what_was_uncertain(cast: Cast, mirrored: Bridge) -> None:

@@ -273,6 +273,19 @@ def test_a_restore_on_its_page_and_in_the_list(cast: Cast, rows: Rows, oscar: Vi
     assert new.link("vm-web") == f"{LIST}vm-web/"
 
 
+def test_a_granted_member_is_told_who_lets_them_see_the_new_machine(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-web", cast.alpha)
+    rows.grant(cast.oscar, "vm-web")
+    rows.machine("vm-2", cast.alpha, name="web-02")
+    row = rows.operation(
+        "vm-web", cast.alpha, kind="restore", state="succeeded", stage="import", restored_name="web-02",
+        restored_vm_guid="vm-2", finished_at=timezone.now(),
+    )  # fmt: skip
+    page = oscar.get(f"{ALPHA}operations/{row.pk}/")
+    assert "is among the virtual machines" not in page.main.text
+    assert "Ask an admin to grant web-02 to you" in page.main.text
+
+
 def test_a_restore_without_the_code_says_that_the_provider_decides(cast: Cast, rows: Rows, oscar: Visitor) -> None:
     row = rows.operation(
         "vm-web", cast.alpha, kind="restore", state="succeeded", stage="import", restored_name="web-02",

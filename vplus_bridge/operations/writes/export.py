@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-from vplus_bridge.client import Dialect, NotFound, VplusClient
+from vplus_bridge.client import Dialect, NotFound, TaskRecord, VplusClient
 from vplus_bridge.mirror.instants import instant, to_ms
 from vplus_bridge.mirror.models import VirtualMachine
-from vplus_bridge.operations.models import Attempt
+from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.writes.rule_choice import rule_to_export_by
 from vplus_bridge.operations.writes.task_write import TaskWrite
 from vplus_bridge.operations.writes.write import Claim, Prepared, Ready, WorldChanged
@@ -49,6 +49,11 @@ class ExportWrite(TaskWrite):
             # Not every server answers this call for every account.
             log.info("virtual machine could not be asked for before sending", operation=str(claim.operation_id))
         return {"rule": rule_to_export_by(client, claim, policy)} if client.dialect.EXPORTS_BY_RULE else {}
+
+    def contradicts(self, operation: Operation, named: TaskRecord) -> bool:
+        """Tell whether it is a task of another kind or of another machine: a proxy can mix up answers."""
+        machine = operation.virtual_machine_guid
+        return named.type not in (None, self.task_type) or named.vm_guid not in (None, machine)
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
         """Return the request with a stamp that names it alone; None where its window would be over before it begins."""

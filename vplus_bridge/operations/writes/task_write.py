@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import structlog
 
 from tenants.scope import in_tenant
-from vplus_bridge.client import NotFound, OutcomeKind, VplusClient
+from vplus_bridge.client import NotFound, OutcomeKind, TaskRecord, VplusClient
 from vplus_bridge.client import Outcome as Answer
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.mirror.tasks import expect
@@ -41,6 +41,11 @@ class TaskWrite(Write):
     def check_upstream(self, client: VplusClient, claim: Claim) -> Mapping[str, Any]:
         """Look once more at vPlus, reads only, and return what the request needs of it. Raises WorldChanged, VplusError."""
 
+    def contradicts(self, operation: Operation, named: TaskRecord) -> bool:
+        """Tell whether the task that an answer names says of itself that this write cannot have made it."""
+        del operation, named
+        return False
+
     def prepare(self, client: VplusClient, claim: Claim) -> Prepared:
         """Check the world again, and note every task and backup of the machine that is there before."""
         client.ensure_session()
@@ -66,8 +71,9 @@ class TaskWrite(Write):
         """Link the task that was named; an answer that names work of before, or of another's, tells nothing."""
         named = answer.tasks[0].guid if kind == OutcomeKind.ACCEPTED else ""
         if kind == OutcomeKind.ACCEPTED:
-            known = named in attempt.baseline_tasks or not link_if_free(attempt, named, self.stage, "answer")
-            kind = OutcomeKind.UNCERTAIN if known else kind
+            of_others = named in attempt.baseline_tasks or self.contradicts(operation, answer.tasks[0])
+            if of_others or not link_if_free(attempt, named, self.stage, "answer"):
+                kind = OutcomeKind.UNCERTAIN
         if kind == OutcomeKind.ACCEPTED:
             expect(named, type=self.task_type, machine=operation.virtual_machine_guid, tenant_id=operation.tenant_id)
             take_up(operation, State.SUBMITTED, now)
