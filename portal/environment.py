@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
+MAIL_BACKENDS = {"smtp": "smtp", "smtps": "smtp", "file": "filebased", "console": "console"}
 
 
 class EnvironmentProblem(Exception):
@@ -86,7 +87,13 @@ class Environment:
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
         """Return an address with one of the schemes; the text of a problem never repeats the address, which can hold a password."""
         value = self.text(name, default)
-        if urlsplit(value).scheme not in schemes:
+        try:
+            known, _port = urlsplit(value).scheme in schemes, urlsplit(value).port
+        except ValueError:
+            raise EnvironmentProblem(
+                f"{name} is not an address that works; a password in it is written as in addresses, such as %40 for @."
+            ) from None
+        if not known:
             raise EnvironmentProblem(f"{name} is not an address that works; it has to begin with {schemes[0]}://.")
         return value
 
@@ -102,8 +109,11 @@ class Environment:
         url = urlsplit(self.url(name, ("postgresql", "postgres")))
         query = dict(parse_qsl(url.query))
         database = unquote(url.path.lstrip("/"))
-        if not database or not url.username:
-            raise EnvironmentProblem(f"{name} has to name a user and a database: postgresql://user:password@host/name.")
+        if not database or not url.username or url.fragment or "/" in url.path.strip("/"):
+            raise EnvironmentProblem(
+                f"{name} has to name a user and a database: postgresql://user:password@host/name, "
+                "with %40 for @, %2F for / and %23 for # in a password."
+            )
         return {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": database,
@@ -112,6 +122,31 @@ class Environment:
             "HOST": query.pop("host", None) or unquote(url.hostname or ""),
             "PORT": str(url.port or query.pop("port", "")),
             "OPTIONS": dict(query),
+        }
+
+    def mail(self, name: str, default: str | None = None) -> dict[str, object]:
+        """Return Django's mail settings from ``smtp://user:password@host:port?starttls``, smtps, file or console."""
+        url = urlsplit(self.url(name, tuple(MAIL_BACKENDS), default))
+        by_mail_server = url.scheme in ("smtp", "smtps")
+        if url.query and (url.scheme, url.query) != ("smtp", "starttls"):
+            raise EnvironmentProblem(
+                f"{name} ends with an option that is not known; smtp:// takes ?starttls, no other."
+            )
+        if url.fragment or (by_mail_server and (not url.hostname or url.path.strip("/"))):
+            raise EnvironmentProblem(
+                f"{name} has to name a host, and nothing after it: smtp://user:password@host:port."
+            )
+        if url.scheme == "file" and not url.path:
+            raise EnvironmentProblem(f"{name} has to name a folder: file:///folder.")
+        return {
+            "EMAIL_BACKEND": f"django.core.mail.backends.{MAIL_BACKENDS[url.scheme]}.EmailBackend",
+            "EMAIL_FILE_PATH": unquote(url.path) or None,
+            "EMAIL_HOST": url.hostname or "localhost",
+            "EMAIL_PORT": url.port or (465 if url.scheme == "smtps" else 25),
+            "EMAIL_HOST_USER": unquote(url.username or ""),
+            "EMAIL_HOST_PASSWORD": unquote(url.password or ""),
+            "EMAIL_USE_SSL": url.scheme == "smtps",
+            "EMAIL_USE_TLS": url.query == "starttls",
         }
 
     def _raw(self, name: str) -> str:

@@ -92,7 +92,7 @@ try:
     LIVE_QUEUE = environment.integer("LIVE_QUEUE", 500, least=1, most=100_000)
     LIVE_MOST_STREAMS = environment.integer("LIVE_MOST_STREAMS", 2000, least=1, most=20_000)
 
-    _email = urlsplit(environment.url("EMAIL_URL", ("smtp", "smtps", "file", "console"), "console://"))
+    _email: dict[str, Any] = environment.mail("EMAIL_URL", "console://")
     DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", f"vPlus Portal <portal@{_base.hostname or 'localhost'}>")
     PROMETHEUS_MULTIPROC_DIR = environment.optional("PROMETHEUS_MULTIPROC_DIR")
     LOG_JSON = environment.flag("LOG_JSON", not DEBUG)
@@ -269,16 +269,10 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
-EMAIL_BACKEND = {
-    "console": "django.core.mail.backends.console.EmailBackend",
-    "file": "django.core.mail.backends.filebased.EmailBackend",
-    "smtp": "django.core.mail.backends.smtp.EmailBackend",
-    "smtps": "django.core.mail.backends.smtp.EmailBackend",
-}[_email.scheme]
-EMAIL_FILE_PATH = _email.path or None
-EMAIL_HOST, EMAIL_PORT = _email.hostname or "localhost", _email.port or (465 if _email.scheme == "smtps" else 25)
-EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.username or "", _email.password or ""
-EMAIL_USE_SSL, EMAIL_USE_TLS = _email.scheme == "smtps", _email.query == "starttls"
+EMAIL_BACKEND, EMAIL_FILE_PATH = _email["EMAIL_BACKEND"], _email["EMAIL_FILE_PATH"]
+EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"], _email["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"], _email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_SSL, EMAIL_USE_TLS = _email["EMAIL_USE_SSL"], _email["EMAIL_USE_TLS"]
 EMAIL_TIMEOUT = 10
 
 # ---------------------------------------------------------------- API
