@@ -224,6 +224,27 @@ def test_pressed_twice_it_is_one(machine: None, oscar: Visitor) -> None:
     assert "Oscar asked for this already; you see the same restore." in again.html
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_pressed_again_after_its_end_it_is_not_made_twice(
+    listed: bool, machine: None, cast: Cast, rows: Rows, oscar: Visitor
+) -> None:
+    """A page that was kept open, or gone back to, says what the world is like by now."""
+    page = oscar.get(RESTORE)
+    press(oscar, page)
+    [row] = asked()
+    if listed:
+        rows.machine("vm-2", cast.alpha, name=row.restored_name)
+    with every_tenant("test"):
+        Operation.objects.update(
+            state="succeeded", finished_at=timezone.now(), restored_vm_guid="vm-2" if listed else ""
+        )
+    again = press(oscar, page)
+    assert (again.status, len(asked())) == (409, 1)
+    assert f"You have {row.restored_name} by now" in again.main.text
+    assert press(oscar, again).status == 200, "who has read that can still have a second one"
+    assert len(asked()) == 2
+
+
 def test_without_points_or_targets_or_rights(cast: Cast, rows: Rows, oscar: Visitor, vera: Visitor) -> None:
     rows.machine("vm-web", cast.alpha, name="web-01")
     page = oscar.get(RESTORE)

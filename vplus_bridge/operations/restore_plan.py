@@ -7,21 +7,25 @@ and the difference is told.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from tenants.rights import Actor
+from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Backup, InfrastructureItem, InfrastructureKind, VirtualMachine
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.operations.models import Operation
-from vplus_bridge.operations.moves import Kind, State
+from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.operations.visible import operations
 from vplus_bridge.operations.writes.restore import PLACES
 from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedRestoreTarget
 from vplus_bridge.ownership.restored import LONGEST_NAME, carries, code_for, default_name
 
 PAST_RUNS = 3
+LISTED_WITHIN = timedelta(days=30)
+"""A machine that a restore made and that no inventory has shown for so long is not waited for any more."""
 CODES_BACK = 4  # a page may have been open while others restored the same machine
 LONGEST_NAMES = {"OPENSTACK": 255, "VCENTER": 80}
 """How long a name the platforms take, as far as known, by vPlus's word for the platform."""
@@ -57,7 +61,7 @@ class Plan:
         return {
             "restore_point": f"{self.point.guid}|{self.point.restorable}|{self.point.taken_at}",
             "target": place,
-            "restored_name": self.name,
+            "restored_name": f"{self.name}|{self.name_taken}",
             "virtual_machine": f"{self.machine.guid}|{self.machine.name}|{self.machine.gone}",
         }
 
@@ -78,10 +82,11 @@ class Plan:
     def said(self, part: str) -> str:
         """Return the sentence that tells how a part of the plan is now."""
         gone = "is no longer on the platform" if self.machine.gone else "is on the platform"
+        called = f"You have {self.name} by now, or it is being made." if self.name_taken else ""
         return {
             "restore_point": "Another restore point is meant now.",
             "target": f"The new virtual machine goes to {self.target.label}, as that is set up now.",
-            "restored_name": f"The new virtual machine is called {self.name}.",
+            "restored_name": called or f"The new virtual machine is called {self.name}.",
             "virtual_machine": f"{self.machine.name} {gone} now.",
         }[part]
 
@@ -109,9 +114,21 @@ def make_plan(
         target=target,
         name=chosen,
         code=next((code for code in codes if carries(chosen, code)), ""),
-        name_taken=visible.virtual_machines(actor).filter(name=chosen, present=True, absent_since=None).exists(),
+        name_taken=_taken(actor, chosen),
         estimate=estimate_of(machine),
     )
+
+
+def _taken(actor: Actor, name: str) -> bool:
+    """Tell whether a machine of theirs bears the name, or a restore has made or may make one that is not listed yet.
+
+    So a plan that is pressed once more after its restore has ended is another plan, and not carried out twice unasked.
+    """
+    if visible.virtual_machines(actor).filter(name=name, present=True, absent_since=None).exists():
+        return True
+    asked = operations(actor).filter(kind=Kind.RESTORE, restored_name=name, restored_vm_guid="")
+    coming = asked.filter(state__in=(*ACTIVE, State.SUCCEEDED, State.NEEDS_ATTENTION))
+    return coming.filter(requested_at__gte=database_now() - LISTED_WITHIN).exists()
 
 
 def proposed_name(actor: Actor, machine: VirtualMachine, target: AllowedRestoreTarget | None = None) -> str:
