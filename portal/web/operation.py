@@ -1,7 +1,7 @@
 """One operation: how far it is, what was asked, what came of it; and asking for its end."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -271,6 +271,8 @@ def _steps(row: Operation, done_by: Sequence[Task]) -> list[dict[str, Any]]:
         else:
             state = "next"
         word = doing if state in {"now", "stopped"} else done
+        if state == "now" and row.state == State.SUBMITTED:
+            word = _("Queued")  # nothing is read yet, as the badge says
         steps.append({"word": word, "state": state, "at": at if state == "done" else None, "by": by})
     return steps
 
@@ -301,18 +303,21 @@ def _asked(actor: Actor, row: Operation, now: datetime) -> list[dict[str, str]]:
         (_("Priority"), str(plan.get("priority", ""))),
         (_("Starts by"), moments.clock_words(end, now, zone) if end else ""),
         (_("By"), row.requested_by_name),
-        (_("Asked"), moments.exact_words(row.requested_at, now, zone)),
+        (_("Asked"), _with_utc(row.requested_at, now, zone)),
     ]
     return [{"word": word, "text": text} for word, text in facts if text]
 
 
 def _result(actor: Actor, row: Operation, made: Backup | None, now: datetime) -> list[dict[str, str]]:
+    if row.active:
+        return []  # vPlus has a record of a backup that runs, with a time and lengths; none of it can be gone back to yet
     zone = timezone.get_current_timezone()
     facts = restored.result_facts(actor, row) if row.kind == Kind.RESTORE else []
     if made is not None:
         facts.append((_("Type"), operation_words.type_word(made.type)))
         if made.taken_at:
-            facts.append((_("Restore point"), moments.exact_words(made.taken_at, now, zone)))
+            point = row.state == State.SUCCEEDED
+            facts.append((_("Restore point") if point else _("Taken"), _with_utc(made.taken_at, now, zone)))
         if made.size:
             facts.append((_("Size"), size_words(made.size)))
         for word, part in (
@@ -323,5 +328,9 @@ def _result(actor: Actor, row: Operation, made: Backup | None, now: datetime) ->
             if part is not None:
                 facts.append((word, moments.duration_words(part)))
     if row.finished_at is not None:
-        facts.append((_("Ended"), moments.exact_words(row.finished_at, now, zone)))
+        facts.append((_("Ended"), _with_utc(row.finished_at, now, zone)))
     return [{"word": word, "text": text} for word, text in facts]
+
+
+def _with_utc(at: datetime, now: datetime, zone: tzinfo) -> str:
+    return f"{moments.exact_words(at, now, zone)} · {moments.utc_words(at)}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db.models import Count, F
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -26,6 +27,7 @@ from tenants.rights import Actor
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.models import ReadState, VirtualMachine
 from vplus_bridge.mirror.read_state import CONTACT, INVENTORY, TASKS, states_of
+from vplus_bridge.mirror.words import why_failed
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, State
@@ -94,6 +96,7 @@ def overview(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "running": shown.operation_rows(actor, running[:MOST_SHOWN], now),
         "running_tasks": _own_tasks(actor, running, by_itself, tenant_slug, now),
         "more_running": len(running) + len(by_itself) > MOST_SHOWN,
+        "next_runs": _next_runs(actor, now),
         "failed": failed[:MOST_SHOWN],
         "more_failed": len(failed) > MOST_SHOWN,
         "activity_url": activity_url,
@@ -212,7 +215,8 @@ def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[
         Failed(row.vm_name, row.what, row.url, operation.finished_at or row.started_at, row.badge, row.reason)
         for operation, row in zip(failed, shown.operation_rows(actor, failed, now), strict=True)
     ]
-    found += [_failed_backup(row, slug) for row in machines]
+    why = _why_failed(actor, [row.guid for row in machines])
+    found += [_failed_backup(row, why.get(row.guid, ""), slug) for row in machines]
     return sorted([*found, *_missed(actor, now)], key=lambda one: one.at, reverse=True)
 
 
@@ -235,8 +239,21 @@ def _missed(actor: Actor, now: datetime) -> list[Failed]:
     ]
 
 
-def _failed_backup(machine: VirtualMachine, slug: str) -> Failed:
+def _why_failed(actor: Actor, guids: Sequence[str]) -> dict[str, Word]:
+    """Return why the newest failed backup of each of these machines failed, in the words of its Backups tab."""
+    rows = visible.backups(actor).filter(virtual_machine_guid__in=guids, status="FAILED")
+    newest = rows.order_by("virtual_machine_guid", F("taken_at").desc(nulls_last=True), "guid")
+    return {row.virtual_machine_guid: why_failed(row) for row in newest.distinct("virtual_machine_guid")}
+
+
+def _next_runs(actor: Actor, now: datetime) -> Mapping[str, object] | None:
+    """Return when schedules start backups next, and of how many virtual machines; None where no run is known."""
+    coming = visible.virtual_machines(actor).filter(next_run_at__gt=now, absent_since=None)
+    return coming.values("next_run_at").annotate(count=Count("pk")).order_by("next_run_at").first()
+
+
+def _failed_backup(machine: VirtualMachine, why: Word, slug: str) -> Failed:
     at = machine.last_attempt_failed_at
     assert at is not None  # noqa: S101  # the filter has seen to it; this tells the type checker
     url = f"{shown.machine_url('vm_backups', slug, machine.guid)}?status=FAILED"
-    return Failed(machine.name, _("Backup"), url, at, operation_badge(State.FAILED), "")
+    return Failed(machine.name, _("Backup"), url, at, operation_badge(State.FAILED), why)

@@ -31,12 +31,14 @@ def asked_facts(actor: Actor, row: Operation, now: datetime) -> list[tuple[str, 
     """Return what was asked for, as words and texts; an empty text is left out by the caller."""
     zone = timezone.get_current_timezone()
     point = visible.backups(actor, row.virtual_machine_guid).filter(guid=row.restore_point_guid).first()
-    taken = moments.exact_words(point.taken_at, now, zone) if point and point.taken_at else ""
+    taken = ""
+    if point and point.taken_at:
+        taken = f"{moments.exact_words(point.taken_at, now, zone)} · {moments.utc_words(point.taken_at)}"
     return [
         (_("New name"), row.restored_name),
         (_("Go back to"), taken or _("a point whose time is not given")),
         (_("Where"), row.plan.get("target_label", "")),
-        (_("Sent by"), moments.clock_words(row.send_until, now, zone)),
+        (_("Sent no later than"), moments.clock_words(row.send_until, now, zone)),
     ]
 
 
@@ -66,11 +68,16 @@ def result_facts(actor: Actor, row: Operation) -> list[tuple[str, str]]:
 
 
 def way_on(actor: Actor, row: Operation) -> dict[str, str] | None:
-    """Return the one button at the end: to the new virtual machine, else to try again; None where neither helps."""
+    """Return the one button at the end: to the new virtual machine, to look again while it is not listed, or to try again.
+
+    None where none of these helps.
+    """
     slug = actor.tenant_slug
     if row.state == State.SUCCEEDED and (new := new_machine(actor, row)):
         url = shown.machine_url("vm_detail", slug, new.guid)
         return {"url": url, "word": _("Open %(name)s") % {"name": new.name}, "icon_name": "server-2"}
+    if row.state == State.SUCCEEDED and not row.restored_vm_guid:
+        return {"url": shown.operation_url(row, slug), "word": _("Look again"), "icon_name": "refresh"}
     may = actor.may(Right.RESTORE, row.virtual_machine_guid)
     if row.state in {State.FAILED, State.CANCELLED} and may and row.error_code != "vm_not_yours":
         # What is gone cannot be asked for again; the page chooses the newest then.

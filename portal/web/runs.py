@@ -23,6 +23,7 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.ownership import visible
 
+WAITING: Final = frozenset({State.REQUESTED, State.SUBMITTED})
 ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")))
 NEWEST_TASKS: Final = Keyset("newest", (Key("shown_at", descending=True), Key("guid")))
 _OPERATION_ENDED: Final = Case(When(state__in=ACTIVE, then=Value(0)), default=Value(1), output_field=IntegerField())
@@ -81,17 +82,24 @@ def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tu
     own = _own_tasks(actor, bar)
     if vm_guid is not None:
         asked, own = asked.filter(virtual_machine_guid=vm_guid), own.filter(virtual_machine_guid=vm_guid)
-    lists = [
-        asked.annotate(ended=_OPERATION_ENDED, row_at=F("requested_at"), row_id=_OPERATION_ID),
-        own.annotate(ended=TASK_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
-    ]
-    return merged_page_of(lists, ACTIVE_FIRST, bar.cursor, bar.size), counted(asked, own)
+    page = merged_page_of(_in_order(asked, own), ACTIVE_FIRST, bar.cursor, bar.size)
+    return page, counted(asked, own)
+
+
+def latest_runs(actor: Actor, vm_guid: str, how_many: int, now: datetime) -> list[shown.OperationRow]:
+    """Return the first rows of a machine's activity: what is active, then the newest, whoever asked for it."""
+    lists = _in_order(operations.operations(actor), operations.tasks_on_their_own(actor))
+    found = merged_page_of([rows.filter(virtual_machine_guid=vm_guid) for rows in lists], ACTIVE_FIRST, "", how_many)
+    return run_rows(actor, found.rows, now)
 
 
 def under_way(actor: Actor) -> tuple[int, int]:
-    """Return how many run and how many wait, of operations and of what nobody asked for, in two SQL statements."""
-    active = Count("pk", filter=Q(state__in=ACTIVE) & ~Q(state=State.REQUESTED))
-    asked = operations.operations(actor).aggregate(run=active, wait=Count("pk", filter=Q(state=State.REQUESTED)))
+    """Return how many run and how many wait, of operations and of what nobody asked for, in two SQL statements.
+
+    What is queued waits, whoever asked for it: so the figures say the same as the badges of the rows.
+    """
+    running = Count("pk", filter=Q(state__in=ACTIVE - WAITING))
+    asked = operations.operations(actor).aggregate(run=running, wait=Count("pk", filter=Q(state__in=WAITING)))
     own = operations.tasks_on_their_own(actor).filter(live=True)
     by_itself = own.aggregate(run=Count("pk", filter=Q(state="RUNNING")), wait=Count("pk", filter=Q(state="QUEUED")))
     return asked["run"] + by_itself["run"], asked["wait"] + by_itself["wait"]
@@ -120,6 +128,14 @@ def filtered_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
     if bar.value("mine"):
         rows = rows.filter(guid__in=operations.tasks_asked_by(actor).values("guid"))
     return _common(actor, rows, bar, bar.value("vm"))
+
+
+def _in_order(asked: QuerySet[Operation], own: QuerySet[Task]) -> list[QuerySet[Any]]:
+    """Return both lists with the columns of ACTIVE_FIRST."""
+    return [
+        asked.annotate(ended=_OPERATION_ENDED, row_at=F("requested_at"), row_id=_OPERATION_ID),
+        own.annotate(ended=TASK_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
+    ]
 
 
 def _operations(actor: Actor, bar: FilterBar) -> QuerySet[Operation]:
@@ -203,7 +219,7 @@ def _task_run(task: TaskRow) -> shown.OperationRow:
         vm_url=task.vm_url,
         started_at=task.started_at,
         badge=task.badge,
-        reason="",
+        reason=task.reason,
         live=task.live,
         by=task.by,
         by_url=task.by_url,

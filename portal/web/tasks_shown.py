@@ -52,6 +52,12 @@ DOING: Final = {
     "RESTORE": STAGES[Kind.RESTORE]["restore"][0],
     "IMPORT": STAGES[Kind.RESTORE]["import"][0],
 }
+WHY_FAILED: Final = {
+    "EXPORT": lazy("The virtual machine could not be read."),
+    "STORE": lazy("The copy could not be stored. Older restore points are untouched."),
+    "RESTORE": lazy("The copy could not be read."),
+    "IMPORT": lazy("The virtual machine could not be created."),
+}
 TASK_STATES: Final = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
 
 
@@ -72,6 +78,7 @@ class TaskRow:
     by_url: str  # everything that this schedule started; "" where it was none
     window_words: str
     started_at: datetime
+    reason: Word = ""
     cancel_url: str = ""
 
 
@@ -157,6 +164,7 @@ def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str]
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.shown_at,
+        reason=WHY_FAILED.get(row.type, "") if row.state == "FAILED" else "",
         cancel_url=reverse("tenant:task_cancel", kwargs={"tenant_slug": slug, "guid": row.guid})
         if row.guid in cancellable
         else "",

@@ -19,6 +19,7 @@ from portal.request_scope import ScopedRequest
 from portal.web import points, policy_shown, restored, shown, tasks_shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
+from portal.web.runs import latest_runs
 from portal.web.seven_days import strips_of
 from portal.web.wording import moments, numbers, operation_words
 from tenants.rights import Actor, Right
@@ -68,6 +69,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "filters": bar.context(),
         "columns": _columns(bar, order),
         "rows": [replace(row, policy_url=policies.get(row.guid, "")) for row in found],
+        "can_pick_all": any(row.can_select for row in found),
         "can_select": actor.may_somewhere(Right.BACK_UP) and not actor.suspended,
         "back_up_url": reverse("tenant:backup_new", kwargs={"tenant_slug": actor.tenant_slug}),
         "empty_text": _empty_text(bar, counts, inventory.succeeded_at, now),
@@ -88,16 +90,13 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
     machine = visible.virtual_machine(actor, guid)
     newest = list(visible.restore_points(actor, guid)[:OVERVIEW_ROWS])
     full = newest_first(visible.restore_points(actor, guid).filter(type="FULL")).first()
-    last = (
-        operations.operations(actor).filter(virtual_machine_guid=guid).order_by("-requested_at", "pk")[:OVERVIEW_ROWS]
-    )
     context = detail(actor, machine, "overview", now)
     context["vm"] |= {"last_backup": _fact(newest[0] if newest else None), "last_full": _fact(full)}
     context |= {
         "points": shown.point_rows(
             newest, {}, points.labels(actor), machine.newest_point_guid, now, restore=context["restore_url"]
         ),
-        "operations": shown.operation_rows(actor, list(last), now),
+        "operations": latest_runs(actor, guid, OVERVIEW_ROWS, now),
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),
         "activity_url": shown.machine_url("vm_activity", tenant_slug, guid),
         "origin": restored.origin_of(actor, machine, now),

@@ -98,7 +98,7 @@ def test_a_row_of_the_list_turns_live_and_back_and_keeps_focus_and_selection(
     expect(row.get_by_role("progressbar")).to_be_visible()
     assert watcher.evaluate("document.activeElement.innerText").startswith("Watch")
     expect(watcher.get_by_label("Select db-01")).to_be_checked()
-    expect(watcher.locator(".sidebar")).to_contain_text("1 running")
+    expect(watcher.locator(".sidebar")).to_contain_text("1 under way")
     working.send()
     working.run(steps=30)
     expect(row.get_by_role("progressbar")).to_have_count(0)

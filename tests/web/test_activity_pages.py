@@ -41,6 +41,30 @@ def test_what_runs_shows_bar_stage_and_steps(
     assert page.title.startswith(f"({int(facts['progress'])}" if value else "Backup of web-01")
 
 
+def test_what_is_queued_reads_nothing_yet(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    page = operation_page(rows, cast, vera, state="submitted", stage="export")
+    [now] = page.one("ol", css_class="steps").all("li", css_class="step-now")
+    assert now.text == "Queued"
+
+
+def test_a_backup_under_way_has_no_result(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    """vPlus has a record of it from the start, with a time and lengths of 0 s; nothing can be restored from that."""
+    rows.backup("b-1", "vm-1", cast.alpha, ago(minutes=5), status="INPROGRESS", export_seconds=0, store_seconds=0)
+    page = operation_page(rows, cast, vera, state="running", stage="export", progress=7.0, backup_guid="b-1")
+    result = next(one for one in page.all("section") if one.all("h2") and one.all("h2")[0].text == "Result")
+    assert result.text == "Result Nothing yet."
+
+
+@pytest.mark.parametrize(("state", "word"), [("succeeded", "Restore point"), ("failed", "Taken")])
+def test_what_failed_is_no_restore_point(*, state: str, word: str, cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.backup("b-1", "vm-1", cast.alpha, ago(minutes=5), status="SUCCESS" if state == "succeeded" else "FAILED")
+    code = "" if state == "succeeded" else "could_not_store"
+    page = operation_page(rows, cast, vera, state=state, backup_guid="b-1", error_code=code, finished_at=ago())
+    facts = {one.one("dt").text: one.one("dd").text for one in page.main.all("div", css_class="fact")}
+    assert facts[word].endswith(" UTC"), "the zone is told"
+    assert ("Restore point" in facts) == (state == "succeeded")
+
+
 @pytest.mark.parametrize(
     ("facts", "words", "way"),
     [
@@ -108,10 +132,25 @@ def test_the_heading_counts_what_runs_and_waits(cast: Cast, rows: Rows, vera: Vi
     rows.operation("vm-3", cast.alpha, state="submitted")
     rows.operation("vm-4", cast.alpha, state="failed", error_code="could_not_read")
     page = vera.get(ACTIVITY)
-    assert page.heading == "2 running, 1 waiting"
+    assert page.heading == "1 running, 2 waiting", "what is queued does not run"
     states = [row[3] for row in page.rows()]
     assert "Could not read the virtual machine" in states[3], "what runs comes first, then the newest"
-    assert "3 running" in page.one("aside").text, "the menu counts them too"
+    assert "3 under way" in page.one("aside").text, "the menu counts them too"
+    rows.task("t-9", "vm-1", cast.alpha, state="RUNNING", live=True, schedule_guid="s-1")
+    page = vera.get(ACTIVITY)
+    assert page.heading == "2 running, 2 waiting"
+    assert "4 under way" in page.one("aside").text, "of schedules too, as the heading"
+
+
+def test_a_failed_task_says_why_in_our_words(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    rows.task("t-1", "vm-1", cast.alpha, state="FAILED", status_info="host-7 is away")
+    rows.task("t-2", "vm-1", cast.alpha, type="STORE", state="FAILED")
+    states = [row[3] for row in vera.get(ACTIVITY).rows()]
+    assert states == [
+        "Failed The copy could not be stored. Older restore points are untouched.",
+        "Failed The virtual machine could not be read.",
+    ]
 
 
 def test_tasks_say_what_vplus_does(cast: Cast, rows: Rows, vera: Visitor) -> None:

@@ -21,7 +21,7 @@ def cells(visitor: Visitor, name: str, **asked: Any) -> str:
     [
         (
             {"protection_status": "not_protected", "protection_reason": Reason.NEVER_BACKED_UP},
-            ["Not protected", "No backup was ever made of this virtual machine.", "Never", "Back up"],
+            ["Not protected", "No backup was ever made", "Never", "Back up"],
         ),
         (
             {"protection_status": "not_protected", "protection_reason": Reason.LAST_FAILED},
@@ -217,6 +217,25 @@ def test_empty_tabs_say_so(cast: Cast, rows: Rows, oscar: Visitor) -> None:
     assert "No restore point yet." in oscar.get(f"{LIST}vm-1/restore-points/").main.text
     assert "No backup was ever made of this virtual machine." in oscar.get(f"{LIST}vm-1/backups/").main.text
     assert "Nothing has run yet." in oscar.get(f"{LIST}vm-1/activity/").main.text
+
+
+def test_what_a_schedule_ran_is_on_the_first_tab_too(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    rows.task("t-1", "vm-1", cast.alpha, state="FAILED", backup_type="FULL", schedule_guid="s-1")
+    rows.operation("vm-1", cast.alpha, state="succeeded", finished_at=ago())
+    page = oscar.get(f"{LIST}vm-1/")
+    last = next(one for one in page.all("section") if one.all("h2") and one.all("h2")[0].text == "Last activity")
+    said = [one.text for one in last.all("li")]
+    assert len(said) == 2
+    assert any("Export, full" in one and one.endswith("Failed") for one in said)
+    assert "Nothing has run yet." not in page.main.text
+
+
+def test_where_nothing_can_be_selected_there_is_no_tick_for_all(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="gone-01", present=False)
+    assert "Select all on this page" not in oscar.get(LIST).html
+    rows.machine("vm-2", cast.alpha, name="web-01")
+    assert "Select all on this page" in oscar.get(LIST).html
 
 
 def test_facts_of_a_machine(cast: Cast, rows: Rows, oscar: Visitor) -> None:

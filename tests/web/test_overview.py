@@ -117,6 +117,31 @@ def test_what_failed_in_a_day_is_listed_and_nothing_older(day: None, vera: Visit
     }
 
 
+def test_a_failed_backup_says_why_and_where_it_is_told(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01", last_attempt_failed_at=ago(hours=2))
+    rows.backup("b-old", "vm-1", cast.alpha, ago(days=2), status="FAILED", export_seconds=1)
+    rows.backup("b-new", "vm-1", cast.alpha, ago(hours=2), status="FAILED", status_info="host-7: no space left")
+    page = vera.get(ALPHA)
+    [failed] = entries(page, "Failed or did not happen in the last 24 hours")
+    why = vera.get(f"{LIST}vm-1/backups/").rows()[0][2].removeprefix("Failed Why ")
+    assert why
+    assert failed == f"web-01 Backup · {why} 2 h ago Failed", "the same words as on the tab Backups"
+    assert "host-7" not in page.html
+
+
+def test_the_next_run_is_told_with_its_zone(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    assert "Next by schedule" not in vera.get(ALPHA).main.text
+    tonight = ago(hours=-5)
+    rows.machine("vm-1", cast.alpha, name="web-01", next_run_at=tonight)
+    rows.machine("vm-2", cast.alpha, name="web-02", next_run_at=tonight)
+    rows.machine("vm-3", cast.alpha, name="web-03", next_run_at=ago(hours=-9))
+    rows.machine("vm-4", cast.alpha, name="gone-01", present=False, next_run_at=tonight, absent_since=ago(days=1))
+    rows.machine("vm-5", cast.beta, name="theirs-01", next_run_at=tonight)
+    text = card(vera.get(ALPHA), "Running now").text
+    assert "Next by schedule:" in text
+    assert text.endswith("), 2 virtual machines")
+
+
 def test_tiles_lead_to_the_filtered_list(day: None, vera: Visitor) -> None:
     page = vera.get(ALPHA)
     tiles = {one.text: one.attributes["href"] for one in page.all("a", css_class="tile")}

@@ -148,7 +148,7 @@ def test_the_tab_of_a_machine_without_a_policy_says_so(cast: Cast, rows: Rows, o
     text = oscar.get(TAB).main.text
     assert "No promise is known" in text
     assert "No schedule is known that backs up this virtual machine." in text
-    assert "No run was expected in the last 30 days" in text
+    assert "No run was planned in the last 30 days" in text
 
 
 def test_a_promise_of_another_tenant_is_not_shown(cast: Cast, rows: Rows, oscar: Visitor) -> None:

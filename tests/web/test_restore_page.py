@@ -194,6 +194,11 @@ def test_a_gone_machine_is_restored_like_any_other(cast: Cast, rows: Rows, machi
     path = f"{LIST}vm-gone/restore/"
     page = oscar.get(path)
     assert "still exists" not in page.main.text
+    assert (
+        "files-01 is no longer on the platform. A new virtual machine is created from its restore point."
+        in page.main.text
+    )
+    assert "Not changed: the restore points of files-01." in page.main.text, "nothing else is there to be left alone"
     press(oscar, page, path)
     assert asked()[0].restored_name.startswith("files-01-restored-")
 
@@ -284,6 +289,7 @@ def test_a_restore_on_its_page_and_in_the_list(cast: Cast, rows: Rows, oscar: Vi
         Operation.objects.filter(pk=row.pk).update(state="succeeded", finished_at=timezone.now())
     page = oscar.get(f"{ALPHA}operations/{row.pk}/")
     assert "Restored, not yet listed." in page.main.text
+    assert page.link("Look again") == f"{ALPHA}operations/{row.pk}/", "not to the original, which nobody waits for"
     rows.machine("vm-2", cast.alpha, name="web-01-restored-k7q2f")
     with every_tenant("test"):
         Operation.objects.filter(pk=row.pk).update(restored_vm_guid="vm-2")

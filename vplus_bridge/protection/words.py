@@ -37,7 +37,9 @@ REASONS: Mapping[str, Because] = {
         _("Its backup history was not read yet."), _("This is known by itself in a little while.")
     ),
     Reason.NEVER_BACKED_UP: Because(
-        _("No backup was ever made of this virtual machine."), _("Back up now, or add it to a policy.")
+        _("No backup was ever made of this virtual machine."),
+        _("Back up now, or add it to a policy."),
+        _("No backup was ever made"),
     ),
     Reason.LAST_FAILED: Because(
         _("The last backup failed, and there is no restore point."), _("Back up now, and see why the last one failed.")
