@@ -36,7 +36,7 @@ from vplus_bridge.protection.drafts import PolicyDraft
 from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.listing import Standing
 from vplus_bridge.protection.models import Policy, PolicyState
-from vplus_bridge.protection.request_policy import request_policy_delete, request_put_back
+from vplus_bridge.protection.request_policy import editable, request_policy_delete, request_put_back
 
 MACHINES_SHOWN = 50
 READ_WITHIN_SECONDS = 60.0
@@ -148,6 +148,7 @@ def policy_delete(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
             messages.warning(request, _told(problem))
             return redirect(page)
         return redirect(shown.operation_url(operation, tenant_slug))
+    editable(actor, policy_id)  # what cannot be deleted is not asked about
     count = policy.members.count()
     lost = ngettext(
         "%(n)d virtual machine loses its schedule. Restore points stay.",

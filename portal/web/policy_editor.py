@@ -244,7 +244,7 @@ def _problems(editor: Editor) -> list[dict[str, str]]:
         for name, texts in form.errors.items():
             column = form[name] if name in form.fields else None
             label = str(column.label) if column else ""
-            if number == 0 and name == "paste":
+            if number == 0 and name in ("find", "paste"):
                 label = _("Virtual machines")
             anchor = column.id_for_label or f"{column.auto_id}_0" if column else ""
             found += [{"anchor": anchor, "label": f"{where}{label}", "text": str(text)} for text in texts]

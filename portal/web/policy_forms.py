@@ -11,7 +11,7 @@ from django.utils.dates import MONTHS, WEEKDAYS, WEEKDAYS_ABBR
 from django.utils.translation import gettext_lazy
 
 from portal.web.wording import moments
-from vplus_bridge.protection.drafts import LONGEST_NAME, MOST_SCHEDULES, PolicyDraft, ScheduleDraft
+from vplus_bridge.protection.drafts import MOST_SCHEDULES, PolicyDraft, ScheduleDraft
 from vplus_bridge.protection.schedule_words import KINDS, OCCURRENCES
 from vplus_bridge.protection.wall_time import BackupType, Month, Occurrence, Weekday
 
@@ -68,7 +68,7 @@ class PolicyForm(forms.Form):
     use_required_attribute = False
 
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    name = Words(label=gettext_lazy("Name"), max_length=LONGEST_NAME)
+    name = Words(label=gettext_lazy("Name"), widget=forms.TextInput(attrs={"autocomplete": "off"}))
     destination = forms.CharField(label=gettext_lazy("Backup destination"), required=False, max_length=200)
     priority = forms.IntegerField(
         label=gettext_lazy("Priority"),
@@ -220,7 +220,7 @@ class Editor:
             form: forms.Form = self.schedules[int(parts[1])]
             return form, parts[2] if parts[2] in form.fields else None
         if name in ("virtual_machines", "moves"):
-            return self.form, "paste"
+            return self.form, "find"  # where one chooses; what was pasted is judged apart
         return self.form, name if name in self.form.fields else None
 
     def keep_pasted(self, words: Sequence[str]) -> None:

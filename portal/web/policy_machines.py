@@ -27,6 +27,8 @@ class Pick:
     guid: str
     name: str
     note: str
+    fixed: bool = False
+    """It is in a policy that the provider keeps, and cannot be chosen."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,16 @@ def of_editor(actor: Actor, policy: Policy | None, editor: Editor) -> Picks:
     members = visible_policies.memberships(actor, [*chosen, *(row.guid for row in found)])
     if policy is not None:
         members = members.exclude(policy=policy)
-    holders = dict(members.values_list("virtual_machine_guid", "policy__name"))
+    holders = {row.virtual_machine_guid: row.policy for row in members.select_related("policy")}
     ordered = list(chosen.values())
     moves = [
         Move(
             row.guid,
-            _("%(machine)s leaves %(policy)s") % {"machine": row.name, "policy": holders[row.guid]},
+            _("%(machine)s leaves %(policy)s") % {"machine": row.name, "policy": holders[row.guid].name},
             row.guid in editor.moves,
         )
         for row in ordered
-        if row.guid in holders
+        if row.guid in holders and not holders[row.guid].attached  # what the provider keeps, nobody here can leave
     ]
     return Picks(
         chosen=[_pick(row, holders) for row in ordered],
@@ -84,11 +86,12 @@ def of_editor(actor: Actor, policy: Policy | None, editor: Editor) -> Picks:
     )
 
 
-def _pick(row: VirtualMachine, holders: Mapping[str, str]) -> Pick:
+def _pick(row: VirtualMachine, holders: Mapping[str, Policy]) -> Pick:
     if row.gone:
         return Pick(row.guid, row.name, _("no longer on the platform"))
-    if row.guid in holders:
-        return Pick(row.guid, row.name, _("in %(policy)s") % {"policy": holders[row.guid]})
+    if holder := holders.get(row.guid):
+        words = _("in %(policy)s, kept by your provider") if holder.attached else _("in %(policy)s")
+        return Pick(row.guid, row.name, words % {"policy": holder.name}, fixed=holder.attached)
     return Pick(row.guid, row.name, "")
 
 

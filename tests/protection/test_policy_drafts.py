@@ -95,7 +95,7 @@ POLICIES: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "  "}, "name", "name"),
     ({"name": "x" * 121}, "name", "120"),
     ({"priority": 101}, "priority", "0 to 100"),
-    ({"virtual_machines": ()}, "virtual_machines", "delete the policy"),
+    ({"virtual_machines": ()}, "virtual_machines", "Choose at least one"),
     ({"schedules": ()}, "schedules", "Add one"),
     ({"destination": "bd-beta"}, "destination", "Vault A (bd-main)"),
 ]

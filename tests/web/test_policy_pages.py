@@ -366,6 +366,48 @@ def test_schedules_are_added_and_removed(alice: Visitor, machines: None) -> None
     assert page.form(NEW)["name"] == ["Gold"]
 
 
+def test_what_the_provider_keeps_cannot_be_chosen_nor_left(alice: Visitor, cast: Cast, machines: None) -> None:
+    kept(cast.alpha, "Theirs", "vm-2", attached=True)
+    page = alice.get(NEW)
+    ticks = {one.attributes["value"]: one for one in page.one(aria_label="Not in this policy").all("input")}
+    assert "disabled" in ticks["vm-2"].attributes
+    assert "disabled" not in ticks["vm-1"].attributes
+    assert "in Theirs, kept by your provider" in page.main.text
+    page = alice.post(NEW, **filled(page, NEW, name="Gold", vm=["vm-2"], do="save"))
+    assert "which your provider keeps. Ask your provider to take it out." in page.one(id="id_find-error").text
+    assert "leaves Theirs" not in page.main.text, "a tick for it would promise what cannot be"
+    assert page.form(NEW)["vm"] == ["vm-2"], "what was chosen stays, to be taken out"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("n" * 300, "This has 300 characters; at most 120 fit."),
+        (
+            "web\N{RIGHT-TO-LEFT OVERRIDE}01",
+            "This has characters that cannot be seen. Type it anew, with visible ones only.",
+        ),
+        ("", "Give the policy a name."),
+    ],
+)
+def test_a_name_that_does_not_fit_is_kept_and_told_what_is_wrong(
+    *, name: str, said: str, alice: Visitor, cast: Cast, machines: None
+) -> None:
+    page = alice.get(NEW)
+    assert "maxlength" not in page.one(id="id_name").attributes, "a browser would cut it in silence"
+    page = alice.post(NEW, **filled(page, NEW, name=name, vm=["vm-1"], do="save"))
+    assert page.status == 400
+    assert page.one(id="id_name-error").text == said
+    assert page.form(NEW)["name"] == [name]
+
+
+def test_nobody_is_asked_whether_to_delete_what_they_cannot(alice: Visitor, cast: Cast, machines: None) -> None:
+    policy = kept(cast.alpha, "Theirs", "vm-1", attached=True)
+    page = alice.get(f"{page_of(policy)}delete/")
+    assert page.status == 409
+    assert "kept by your provider" in page.main.text
+
+
 def test_machines_are_found_and_pasted(alice: Visitor, machines: None) -> None:
     page = alice.post(NEW, **filled(alice.get(NEW), NEW, find="web", do="find"))
     assert "db-01" not in page.one(aria_label="Not in this policy").text

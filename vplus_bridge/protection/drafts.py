@@ -144,17 +144,19 @@ def plain_errors(draft: PolicyDraft) -> FieldErrors:
     found: FieldErrors = {}
     if not draft.name.strip():
         found["name"] = [_("Give the policy a name.")]
-    elif len(draft.name) > LONGEST_NAME or not draft.name.isprintable():
-        found["name"] = [_("Use at most %(most)d printable characters.") % {"most": LONGEST_NAME}]
+    elif len(draft.name) > LONGEST_NAME:
+        found["name"] = [
+            _("This has %(count)d characters; at most %(most)d fit.") % {"count": len(draft.name), "most": LONGEST_NAME}
+        ]
+    elif not draft.name.isprintable():
+        found["name"] = [_("This has characters that cannot be seen. Type it anew, with visible ones only.")]
     if not 0 <= draft.priority <= HIGHEST_PRIORITY:
         found["priority"] = [
             _("%(priority)s is out of range; use a whole number from 0 to 100, 50 is usual.")
             % {"priority": draft.priority}
         ]
     if not draft.virtual_machines:
-        found["virtual_machines"] = [
-            _("A policy without virtual machines protects nothing. Choose at least one, or delete the policy.")
-        ]
+        found["virtual_machines"] = [_("A policy without virtual machines protects nothing. Choose at least one.")]
     elif len(draft.virtual_machines) > MOST_MACHINES:
         found["virtual_machines"] = [_("At most %(most)d fit into one policy.") % {"most": MOST_MACHINES}]
     if not draft.schedules:
