@@ -33,6 +33,7 @@ class ProfileForm(forms.Form):
         max_length=64,
         required=False,
         help_text=gettext_lazy("Such as Europe/Warsaw. Empty: the tenant’s."),
+        widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}),
     )
     theme = forms.ChoiceField(label=gettext_lazy("Theme"), choices=THEMES, required=False)
 
@@ -68,6 +69,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "second_factor_words": _second_factor(person),
         "session_count": UserSession.objects.filter(user=person).count(),
         "places": places,
+        "zones": sorted(available_timezones()),
         "theme": person.theme,
     }
     return render(request, "web/account.html", context, status=400 if form.errors else 200)

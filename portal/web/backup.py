@@ -262,7 +262,7 @@ def _plan(
         plan.append({"word": _("Stored on"), "text": next(iter(labels.values()))})
     hours = int(DEFAULT_WINDOW / timedelta(hours=1))
     plan.append({"word": _("Starts"), "text": _("as soon as there is room, within %(n)d hours") % {"n": hours}})
-    plan.append({"word": _("Priority"), "text": _("%(n)d, unless you say so under More") % {"n": DEFAULT_PRIORITY}})
+    plan.append({"word": _("Priority"), "text": _("%(n)d, or what you choose under More") % {"n": DEFAULT_PRIORITY}})
     return plan
 
 

@@ -181,6 +181,8 @@ def _scope_words(row: Token) -> str:
 
 
 def _lead(working: int, mine: int, *, sees_all: bool) -> str:
+    if not working:
+        return _("No token works now.")
     if not sees_all:
         return ngettext("%(n)d token of yours works.", "%(n)d tokens of yours work.", working) % {"n": working}
     words = ngettext(

@@ -199,7 +199,7 @@ def test_where_a_policy_leads_is_not_guessed(by_rule: None, oscar: Visitor) -> N
 def test_a_viewer_is_told_who_may(machines: None, cast: Cast, vera: Visitor) -> None:
     page = vera.get(BACK_UP, vm="vm-web")
     assert page.status == 403
-    assert "Your role here is viewer. Operators and admins can start backups." in page.main.text
+    assert "Your role here is viewer. Operators and admins can start backups. Ask an admin of Alpha." in page.main.text
     assert vera.post(BACK_UP, vm="vm-web").status == 403
     assert not asked()
 

@@ -139,6 +139,15 @@ def test_who_is_in_several_tenants_chooses_and_is_led_to_the_last(cast: Cast) ->
     assert {one.attributes["href"] for one in switcher.all("a")} >= {ALPHA, "/t/beta/"}
 
 
+def test_pages_without_a_sidebar_lead_on_and_out(cast: Cast, oscar: Visitor) -> None:
+    assert oscar.get("/account/").link("To the start") == "/"
+    for path in ("/account/", "/tenants/"):
+        page = oscar.get(path)
+        assert any(one.attributes.get("action") == LOGOUT for one in page.all("form")), path
+    for path in ("/accounts/sessions/", "/accounts/password/change/", "/accounts/2fa/"):
+        assert oscar.get(path).link("Back to your account") == "/account/"
+
+
 def test_the_account_page_keeps_what_was_typed(cast: Cast, oscar: Visitor) -> None:
     page = oscar.get("/account/")
     assert cast.oscar.email in page.main.text

@@ -31,8 +31,18 @@ OWNED, NOBODYS = "owned", "nobody"
 class AttachForm(forms.Form):
     """Which policy becomes readable to whom, and what they call it."""
 
-    policy = forms.CharField(label=gettext_lazy("Policy"), max_length=200)
-    tenant = forms.CharField(label=gettext_lazy("Tenant"), max_length=63)
+    policy = forms.CharField(
+        label=gettext_lazy("Policy"),
+        max_length=200,
+        error_messages={
+            "required": gettext_lazy("Choose one in the list; those without a tenant have a button for it.")
+        },
+    )
+    tenant = forms.CharField(
+        label=gettext_lazy("Tenant"),
+        max_length=63,
+        error_messages={"required": gettext_lazy("Choose the tenant that may read it.")},
+    )
     name = forms.CharField(
         label=gettext_lazy("What they call it"),
         required=False,
