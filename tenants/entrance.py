@@ -152,6 +152,22 @@ def change_profile(person: PersonRow, *, name: str, time_zone: str, theme: str) 
             Membership.objects.filter(person_id=person.pk).update(name=name)
 
 
+def open_sessions(person_id: UUID, now: datetime) -> int:
+    """Return in how many browsers a person is signed in; a browser that was closed counts until its session ends by itself."""
+    from allauth.usersessions.models import UserSession  # allauth's models need the apps to be ready
+
+    live = Session.objects.filter(expire_date__gt=now).values("session_key")
+    return int(UserSession.objects.filter(user=person_id, session_key__in=live).count())
+
+
+def prune_sessions(now: datetime) -> None:
+    """Remove sessions that are over, and what was kept beside them: from which address, with which browser."""
+    from allauth.usersessions.models import UserSession  # allauth's models need the apps to be ready
+
+    Session.objects.filter(expire_date__lte=now).delete()
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
+
+
 def invitation_path(person: PersonRow) -> str:
     """Return the path and query of a link with which a person sets a first password; it ends by itself (3 days)."""
     from allauth.account.forms import default_token_generator  # allauth's forms need the apps to be ready

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
-from tenants import audit, kept_answers
+from tenants import audit, entrance, kept_answers
 from tenants.scope import every_tenant, in_tenant
 from vplus_bridge import changes
 from vplus_bridge.alone import alone
@@ -119,6 +119,7 @@ def prune() -> None:
     now, removed = timezone.now(), audit.MOST_PRUNED
     with every_tenant("jobs: prune"):
         kept_answers.prune(now)
+    entrance.prune_sessions(now)
     while removed == audit.MOST_PRUNED:
         with every_tenant("jobs: events that are too old"):
             removed = audit.prune(now)

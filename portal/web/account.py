@@ -3,13 +3,13 @@
 from zoneinfo import available_timezones
 
 from allauth.mfa.models import Authenticator
-from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -67,7 +67,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "action_url": reverse("account"),
         "has_password": person.has_usable_password(),
         "second_factor_words": _second_factor(person),
-        "session_count": UserSession.objects.filter(user=person).count(),
+        "session_count": entrance.open_sessions(person.pk, timezone.now()),
         "places": places,
         "zones": sorted(available_timezones()),
         "theme": person.theme,

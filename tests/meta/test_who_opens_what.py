@@ -36,7 +36,6 @@ KNOWS_THE_SIGNED_IN = {
 # Faces start from accessors (ownership/visible.py, operations/visible.py, ownership/by_provider.py), never at tables.
 FACES_AT_TABLES = {
     ("portal/health.py", "ReadState"): "when vPlus was read: no tenant's data, and no tenant is known there",
-    ("portal/web/account.py", "UserSession"): "allauth's: one's own sessions",
     ("portal/web/account.py", "Authenticator"): "allauth's: one's own second factors",
 }
 TELLS_POSTGRESQL_WHO_ASKS = {"tenants/scope.py", "tenants/row_security.py"}

@@ -1,15 +1,20 @@
 """Sign-in, sign-out, a forgotten password by mail, closed sign-up, and where / leads."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal import auth as totp
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
+from django.utils import timezone
 
 from tests.conftest import PASSWORD, Cast
 from tests.web.conftest import ALPHA, LIST, Visitor
+from vplus_bridge.jobs import prune
 
 LOGIN, LOGOUT, RESET = "/accounts/login/", "/accounts/logout/", "/accounts/password/reset/"
 
@@ -196,3 +201,18 @@ def test_the_pages_of_the_second_step_speak_as_the_portal_does(cast: Cast) -> No
     assert visitor.get("/accounts/2fa/recovery-codes/generate/").heading == "Make recovery codes"
     assert visitor.get("/accounts/2fa/totp/deactivate/").heading == "Remove the authenticator app?"
     assert "An app" in visitor.get("/account/").main.text
+
+
+def test_sessions_that_are_over_do_not_count_and_are_not_kept(cast: Cast) -> None:
+    """A session that ends with its browser is never signed out: its row, with address and browser, has to go by itself."""
+    here, elsewhere = Visitor(), Visitor()
+    for visitor in (here, elsewhere):
+        visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD)
+    assert "Signed in at 2 places" in here.get("/account/").main.text
+    key = elsewhere.client.session.session_key
+    Session.objects.filter(session_key=key).update(expire_date=timezone.now() - timedelta(seconds=1))
+    assert "Signed in at 1 place" in here.get("/account/").main.text
+    prune()
+    assert not Session.objects.filter(session_key=key).exists()
+    assert not UserSession.objects.filter(session_key=key).exists()
+    assert "Signed in at 1 place" in here.get("/account/").main.text
