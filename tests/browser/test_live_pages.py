@@ -103,7 +103,7 @@ def test_a_row_of_the_list_turns_live_and_back_and_keeps_focus_and_selection(
     working.run(steps=30)
     expect(row.get_by_role("progressbar")).to_have_count(0)
     expect(row.get_by_role("link", name="Back up")).to_be_visible()
-    expect(watcher.locator(".sidebar")).not_to_contain_text("1 running")
+    expect(watcher.locator(".sidebar")).not_to_contain_text("1 under way")
     assert row.locator(".col-last").inner_text() != before
     assert watcher.evaluate("document.activeElement.innerText").startswith("Back up")
     expect(watcher.get_by_label("Select db-01")).to_be_checked()
