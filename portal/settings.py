@@ -37,6 +37,7 @@ try:
     _default = environment.database("DATABASE_URL")
     _owner = environment.database("DATABASE_OWNER_URL") if environment.optional("DATABASE_OWNER_URL") else None
     POOL_SIZE = environment.integer("DATABASE_POOL_SIZE", 5, least=2, most=100)
+    DATABASE_ABANDONED_SECONDS = environment.number("DATABASE_ABANDONED_SECONDS", 60, least=1, most=3600)
 
     REDIS_URL = environment.url("REDIS_URL", ("redis", "rediss", "unix"))
 
@@ -176,6 +177,16 @@ if PROCESS_KIND == "web":
         "reconnect_failed": database_away.note_not_reached,
     }
     _options.setdefault("connect_timeout", database_away.CONNECT_SECONDS)
+if PROCESS_KIND == "worker":
+    # A machine that stands still in the middle of a transaction, or is gone without a word, would keep an operation's row
+    # or the right to write the mirror from all others. No transaction of a worker is open while it waits for vPlus.
+    _options["options"] = " ".join(
+        [
+            str(_options.get("options", "")),
+            f"-c idle_in_transaction_session_timeout={round(DATABASE_ABANDONED_SECONDS * 1000)}",
+            "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=4",
+        ]
+    ).strip()
 DATABASES: dict[str, dict[str, Any]] = {"default": {**_default, "OPTIONS": _options}}
 # Checked before use: after a restart of PostgreSQL the first page is a page again, not an error.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = PROCESS_KIND == "web"

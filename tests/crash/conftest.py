@@ -30,6 +30,7 @@ WAITS = {
     "VPLUS_SETTLE_DIED_SECONDS": "0.5",
     "VPLUS_SETTLE_ABSENT_SECONDS": "1",
     "VPLUS_SETTLE_READS_APART_SECONDS": "0.5",
+    "DATABASE_ABANDONED_SECONDS": "2",
 }
 POINTS = {
     # Deferred, so that it is COMMIT that waits: the mark is neither there nor can it be taken back.

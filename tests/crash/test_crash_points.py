@@ -210,6 +210,22 @@ def test_paused_after_the_mark_until_others_took_it_for_dead(scene: Scene, gate:
     scene.portal.kill("second")
 
 
+def test_paused_in_the_middle_of_the_record(scene: Scene, gate: MakeGate) -> None:
+    """Its transaction has the operation's row and does nothing any more: PostgreSQL ends it, and others settle the write."""
+    point = gate("record")
+    asked = scene.ask(MAIL)
+    point.wait_for_somebody()
+    scene.portal.pause("victim")
+    point.open()
+    scene.worker("second")
+    scene.succeeded_once(asked)
+    assert [one.outcome for one in scene.attempts(asked)] == ["accepted"]
+    scene.portal.resume("victim")
+    waited("VPLUS_SEND_CLAIM_SECONDS")
+    scene.succeeded_once(asked)
+    scene.portal.kill("second")
+
+
 def test_paused_while_sending_until_others_took_it_for_dead(scene: Scene) -> None:
     """The late answer names the task that was found meanwhile, and changes nothing."""
     made: list[Any] = []
