@@ -13,15 +13,18 @@ from tests.bridge.policy_scenes import (
     asked_to_create,
     asked_to_delete,
     carried_out,
+    hurry,
     made,
     policy_of,
     same_in_both,
     upstream,
 )
 from tests.conftest import Bridge, Cast
-from vplus_bridge.client import WriteChannel
-from vplus_bridge.models import Operation, Policy, Schedule
-from vplus_bridge.operations import send
+from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.client import OutcomeKind, WriteChannel, WriteRequest
+from vplus_bridge.jobs import sweep_policies
+from vplus_bridge.models import Attempt, Operation, Policy, Schedule
+from vplus_bridge.operations import send, settle
 from vplus_bridge.protection import drafts
 from vplus_bridge.protection.drafts import ScheduleDraft
 from vplus_simulator.faults import Fault
@@ -229,3 +232,50 @@ def test_a_worker_may_die_at_each_step(
             same_in_both(mirrored)
         assert dies_at(min(step, 3), asked_to_delete(cast.alice, policy)).state == "succeeded"
         assert upstream(mirrored) == {}
+
+
+LATE = {
+    "refused": Answer(OutcomeKind.REFUSED, 409, "it has that name already", vendor_text="name is taken"),
+    "accepted": Answer(OutcomeKind.ACCEPTED, 200, "accepted"),
+    "uncertain": Answer(OutcomeKind.UNCERTAIN, None, "timed out"),
+    "not accepted": Answer(OutcomeKind.NOT_ACCEPTED, 429, "too many requests"),
+}
+"""What a sender hears who was taken for dead, when others have gone on from its step."""
+
+
+@pytest.mark.parametrize("how_far", ["the step was taken up", "the operation has ended"])
+@pytest.mark.parametrize("late", LATE)
+def test_a_sender_that_is_slower_than_its_death_turns_nothing_back(
+    late: str, how_far: str, cast: Cast, mirrored: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sent, and was held up until it counted as dead; its answer comes when a later attempt is at the step, or was."""
+    operation = asked_to_create(cast.alice)
+    real, others = WriteChannel.send, []
+
+    def slow(channel: WriteChannel, request: WriteRequest) -> Answer:
+        answer = real(channel, request)
+        if others:
+            return answer
+        others.append(request)
+        if how_far == "the operation has ended":
+            assert carried_out(mirrored, operation).state == "succeeded"
+        else:
+            hurry()
+            with every_tenant("test"):
+                assert settle.note_deaths() == 1
+            sweep_policies()
+        return LATE[late]
+
+    monkeypatch.setattr(WriteChannel, "send", slow)
+    mirrored.send()
+    assert len(others) == 1
+    ended = carried_out(mirrored, operation)
+    assert (ended.state, ended.error_code, ended.warnings) == ("succeeded", "", [])
+    assert "stopped" not in ended.plan
+    same_in_both(mirrored)
+    with every_tenant("test"):
+        attempts = Attempt.objects.filter(step__operation=operation.pk).order_by("step__position", "number")
+        numbers = list(attempts.values_list("step__position", "number"))
+        outcomes = list(attempts.values_list("outcome", flat=True))
+    assert outcomes == ["uncertain"] + ["accepted"] * (len(outcomes) - 1), "the later attempt tells"
+    assert numbers == [(1, 1), (1, 2), *((position, 1) for position in range(2, len(numbers)))], "each step once"

@@ -38,7 +38,14 @@ def begin(operation: Operation, planned: list[Planned]) -> None:
 
 
 def recorded(operation: Operation, attempt: Attempt, kind: OutcomeKind, answer: Answer, now: datetime) -> OutcomeKind:
-    """Go on after an answer, in memory but for new rows; returns the outcome that stands."""
+    """Go on after an answer, in memory but for new rows; returns the outcome that stands.
+
+    An answer that comes when its sender was taken for dead, and its step has a later attempt, moves nothing: that one finds
+    out, or has found out, what became of this one. What vPlus said is kept beside it.
+    """
+    if Attempt.objects.filter(step=attempt.step, number__gt=attempt.number).exists():
+        log.warning("an answer came late", operation=str(operation.pk), step=attempt.step.action, outcome=str(kind))
+        return OutcomeKind.UNCERTAIN
     if kind == OutcomeKind.ACCEPTED:
         guid = answer.named[0][0] if answer.named else ""
         attempt.object_guid = guid or attempt.object_guid or attempt.target_guid
