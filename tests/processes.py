@@ -128,8 +128,14 @@ class Processes:
         process.wait()
 
     def pause(self, name: str) -> None:
-        """Hold one process where it is, as a machine does that swaps or migrates."""
-        self._running[name].send_signal(signal.SIGSTOP)
+        """Hold one process where it is, as a machine does that swaps or migrates; return when none of its threads runs."""
+        process = self._running[name]
+        process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{process.pid}/task")
+        eventually(
+            f"{name} stands still",
+            lambda: all(path.read_text().rpartition(")")[2].split()[0] == "T" for path in threads.glob("*/stat")),
+        )
 
     def resume(self, name: str) -> None:
         """Let a paused process go on."""

@@ -50,6 +50,17 @@ def send(client: VplusClient, request: WriteRequest = EXPORT) -> Outcome:
         return channel.send(request)
 
 
+def test_a_request_that_would_begin_too_late_never_begins(client: VplusClient, server: ScriptedServer) -> None:
+    """Crash point: the process stood still after the mark; by now others may have taken it for dead."""
+    server.on(POST, answer(TASK))
+    with client.open_write() as channel:
+        late = channel.send(EXPORT, begin_before=time.monotonic() - 0.001)
+    assert (late.kind, late.reason) == (NOT_ACCEPTED, "not sent: the worker was held up")
+    assert server.asked_for(POST) == []
+    with client.open_write() as channel:
+        assert channel.send(EXPORT, begin_before=time.monotonic() + 5).kind is ACCEPTED
+
+
 @pytest.mark.parametrize(
     "body", [TASK, [TASK], {"successful": [{"guid": "vm-1", "name": "web-01"}], "unsuccessful": [], "tasks": [TASK]}]
 )

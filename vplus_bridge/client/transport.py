@@ -104,6 +104,10 @@ def path_segment(guid: str) -> str:
     return quote(guid, safe="")
 
 
+class HeldUp(TimeoutError):
+    """Too much time went by before the first byte of a request: whoever waits for it may have given it up."""
+
+
 class Deadline:
     """A moment after which a call is over, by the monotonic clock."""
 
@@ -145,6 +149,8 @@ class DeadlineSocket(ssl.SSLSocket):
 
     request_begun = False
     """Set when the first byte is handed to the socket; decides the phase of a write."""
+    begin_before: float | None = None
+    """The moment (time.monotonic) after which a request must not begin any more."""
 
     def _bound(self) -> None:
         deadline = _deadline.get()
@@ -165,8 +171,11 @@ class DeadlineSocket(ssl.SSLSocket):
         return super().recv_into(buffer, nbytes, flags)
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:
-        """As `socket.send`, in the time left; `sendall` comes through here too."""
+        """As `socket.send`, in the time left; `sendall` comes through here too. Raises HeldUp instead of beginning late."""
         self._bound()
+        # Looked at as late as can be: a process may be paused between any two lines.
+        if not self.request_begun and self.begin_before is not None and time.monotonic() > self.begin_before:
+            raise HeldUp
         self.request_begun = True
         try:
             return super().send(data, flags)

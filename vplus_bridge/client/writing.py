@@ -29,6 +29,7 @@ from vplus_bridge.client.transport import (
     Deadline,
     DeadlineSocket,
     Endpoint,
+    HeldUp,
     VplusConnection,
     is_tls_failure,
     read_body,
@@ -99,15 +100,17 @@ class WriteChannel:
         with contextlib.suppress(OSError):  # a connection the peer has reset is as closed as can be
             self._http.close()
 
-    def send(self, request: WriteRequest) -> Outcome:
+    def send(self, request: WriteRequest, *, begin_before: float | None = None) -> Outcome:
         """Send `request` once and say what became of it; never raises for trouble on the network.
 
-        No reconnect, no redirect, no repetition; whole within `write_total_seconds`. Raises RuntimeError when
-        the channel was used or closed.
+        No reconnect, no redirect, no repetition; whole within `write_total_seconds`. After `begin_before`
+        (time.monotonic) no first byte goes out, and it counts as not accepted. Raises RuntimeError when the
+        channel was used or closed.
         """
         if self._used:
             raise RuntimeError("a write channel carries one request")
         self._used = True
+        self._socket.begin_before = begin_before
         started = time.monotonic()
         try:
             outcome = self._outcome(request)
@@ -138,6 +141,8 @@ class WriteChannel:
         return judge(request, received.answer, whole=received.whole)
 
     def _cut(self, error: Exception, deadline: Deadline) -> Outcome:
+        if isinstance(error, HeldUp):
+            return Outcome(OutcomeKind.NOT_ACCEPTED, None, "not sent: the worker was held up")
         if not self._socket.request_begun:
             return Outcome(OutcomeKind.NOT_ACCEPTED, None, f"nothing was sent ({type(error).__name__})")
         if deadline.passed():
