@@ -343,3 +343,18 @@ def test_tasks_of_operations_are_marked_whichever_is_known_first_and_others_are_
         ("vm-alpha-db", "EXPORT", False),
         ("vm-alpha-db", "STORE", False),
     }
+
+
+def test_a_task_that_an_answer_named_and_that_is_anothers_goes_to_its_owner(cast: Cast, vplus: Teller) -> None:
+    """Until a reading tells whose machine it is about, it is taken for the one that was asked for; not longer."""
+    vm_row(WEB, tenant=cast.alpha)
+    vm_row("vm-beta-web", tenant=cast.beta)
+    for guid in ("t-ours", "t-theirs"):
+        with in_tenant(cast.alpha.pk):
+            reading.expect(guid, type="EXPORT", machine=WEB, tenant_id=cast.alpha.pk)
+    vplus.tasks(task_record("t-ours", "RUNNING"), task_record("t-theirs", "RUNNING", vm="vm-beta-web"))
+    poll(vplus.client)
+    assert {guid: row.tenant_id for guid, row in tasks().items()} == {
+        "t-ours": cast.alpha.pk,
+        "t-theirs": cast.beta.pk,
+    }

@@ -223,6 +223,9 @@ def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
                 read.ended_vms.add(row.virtual_machine_guid)
         if rows:
             _want_histories(read.ended_vms, now)
+            strangers = [guid for guid, record in by_guid.items() if _of_another(known.get(guid), record)]
+            if strangers:  # whoever it was named to has no right to it; its machine's owner gets it below
+                Task.objects.filter(guid__in=strangers).update(tenant=None)
             Task.objects.bulk_create(
                 rows, batch_size=500, update_conflicts=True, unique_fields=["guid"], update_fields=WRITTEN
             )
@@ -259,6 +262,16 @@ def _sources(records: Iterable[TaskRecord]) -> dict[str, str | None]:
         record.guid: next((guid for guid in (record.vm_guid, record.dst_guid) if guid in known), record.vm_guid)
         for record in restores
     }
+
+
+def _of_another(before: Task | None, record: TaskRecord) -> bool:
+    """Tell whether a task that our answer named is, as the first reading of it says, about another machine.
+
+    A restore's may name the new machine instead, so of that nothing follows.
+    """
+    if before is None or before.digest != NEVER_READ or record.type in RESTORES or not record.vm_guid:
+        return False
+    return record.vm_guid != before.virtual_machine_guid
 
 
 def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime, machine: str | None) -> Task:
