@@ -71,13 +71,14 @@ class PolicyList(ApiView):
         text = wanted["search"].replace("\0", "")
         rows = listing.filtered(visible.policies(self.actor), state=wanted["state"], search=text, changing=changing)
         page = keyset.page_of(_counted(self.actor, rows), listing.BY_NAME, wanted["cursor"], wanted["page_size"])
-        promises = listing.promises(page.rows)
+        promises, places = listing.promises(page.rows), _places(self.actor)
         shapes = [
             policy_shape(
                 row,
                 listing.standing(row, changing),
                 promises=promises[row.pk],
                 machines=row.machines,  # type: ignore[attr-defined]  # annotated by _counted
+                places=places,
                 moment=moment,
             )
             for row in page.rows
@@ -110,7 +111,8 @@ class PolicyDetail(ApiView):
         machines = [guid for guid in guids if guid in seen]
         standing = listing.standing(row, listing.being_changed())
         promises = listing.promises([row])[row.pk]
-        shape = policy_shape(row, standing, promises=promises, machines=len(machines), moment=moment)
+        places = _places(self.actor)
+        shape = policy_shape(row, standing, promises=promises, machines=len(machines), places=places, moment=moment)
         running = visible.active_operation(row.pk)
         return Response(PolicyWhole(whole_policy(shape, machines, running, self.actor)).data)
 
@@ -142,6 +144,10 @@ class PolicyDetail(ApiView):
         changeable(self.actor, policy_id)
         version = checked(VersionParameter, request.query_params)["version"]
         return asked(self.actor, request_policy_delete(self.actor, policy_id, version=version, now=now()))
+
+
+def _places(actor: Actor) -> set[str]:
+    return set(owned.destinations(actor).values_list("destination_guid", flat=True))
 
 
 def changeable(actor: Actor, policy_id: UUID) -> Policy:

@@ -1,7 +1,7 @@
 """How policies and schedules are told in JSON and given to us: shapes for the OpenAPI document, rows, forms and drafts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, time
 from typing import Any
 from uuid import UUID
@@ -181,9 +181,15 @@ def draft_of_form(given: Mapping[str, Any]) -> ScheduleDraft:
 
 
 def policy_shape(
-    policy: Policy, standing: Standing, *, promises: Sequence[Promise | None], machines: int, moment: datetime
+    policy: Policy,
+    standing: Standing,
+    *,
+    promises: Sequence[Promise | None],
+    machines: int,
+    places: Collection[str],
+    moment: datetime,
 ) -> dict[str, Any]:
-    """Return a policy as PolicyInList knows it; its schedules are prefetched."""
+    """Return a policy as PolicyInList knows it; its schedules are prefetched. `places` are the tenant's destinations."""
     rows: Sequence[Schedule | None] = [None] * len(promises) if policy.attached else list(policy.schedules.all())
     return {
         "id": policy.pk,
@@ -194,7 +200,7 @@ def policy_shape(
             _schedule(policy.pk, row, promise, moment) for row, promise in zip(rows, promises, strict=True) if promise
         ],
         "virtual_machine_count": machines,
-        "destination": policy.destination_guid or None,
+        "destination": policy.destination_guid if policy.destination_guid in places else None,
         "priority": policy.priority,
         "auto_remove_gone": policy.auto_remove_gone,
         "paused": policy.paused,

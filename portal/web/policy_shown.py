@@ -229,7 +229,7 @@ def _difference(one: Mapping[str, Any], machines: Mapping[str, str], places: Map
         return _("Virtual machines: %(what)s.") % {"what": "; ".join(parts)}
     if field == "destination":
         other = _("another one")
-        names = [places.get(guid, other) for guid in theirs or ()]
+        names = [places.get(guid, other) for guid in theirs or ()] + [other] * bool(one.get("others"))
         return _("Backup destination: %(names)s.") % {"names": ", ".join(names) or other}
     if field == "priority":
         return _("Priority: %(ours)s here, %(theirs)s there.") % {"ours": ours, "theirs": theirs}

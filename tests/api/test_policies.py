@@ -62,6 +62,13 @@ def test_everybody_reads_policies_and_schedules(vera: Script, cast: Cast) -> Non
     assert vera.get(f"schedules/{schedule['id']}/").data == schedule
 
 
+def test_a_destination_that_is_not_the_tenants_is_not_named(vera: Script, cast: Cast) -> None:
+    ours, other = kept(cast.alpha, "Gold"), kept(cast.alpha, "Silver", destination_guid="bd-secret")
+    assert [row["destination"] for row in vera.all("policies/")] == ["bd-main", None]
+    told = [vera.get(f"policies/{policy.pk}/").data["destination"] for policy in (ours, other)]
+    assert told == ["bd-main", None]
+
+
 def test_the_list_is_filtered_and_asks_the_same_number_of_questions(alice: Script, cast: Cast) -> None:
     def asked() -> int:
         with CaptureQueriesContext(connection) as queries:

@@ -34,7 +34,7 @@ from vplus_bridge.mirror import policies as mirror
 from vplus_bridge.models import Carrier, Operation, Policy, ReadState, Schedule, VirtualMachine, VplusSchedule
 from vplus_bridge.operations import settle
 from vplus_bridge.ownership.assignment import assign, attribute
-from vplus_bridge.ownership.models import Assignment
+from vplus_bridge.ownership.models import AllowedDestination, Assignment
 from vplus_bridge.protection import orphans, own_members, visible
 from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
@@ -407,6 +407,43 @@ def test_machines_of_others_in_vplus_cannot_be_accepted(cast: Cast, roomy: Bridg
     assert caught.value.code == "cannot_be_accepted"
     assert "somebody else" in str(caught.value)
     assert fresh(policy).differs_since is not None
+
+
+def test_a_place_or_a_schedule_of_others_in_vplus_is_counted_and_never_named(cast: Cast, start_simulator: Any) -> None:
+    from tests.conftest import assign_everything
+
+    bridge = Bridge(start_simulator(richness="generous"))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    policy = made(bridge, cast.alice)
+    strange = with_a_second_rule(bridge, policy)
+    rule, control = fresh(policy).rule_guid, bridge.simulator.control
+    own = [carrier.vplus_guid for carrier in carriers_of(policy)]
+    control.protection.change("rules", rule, destinations=["bd-main", "bd-alpha"], schedules=[*own, "schedule-beta"])
+    look(bridge)
+    found = {one["field"]: one for one in fresh(policy).drift}
+    assert found.keys() == {"destination", "rule_schedules", "other_rules"}
+    assert (found["destination"]["theirs"], found["destination"]["others"]) == (["bd-main"], 1)
+    assert (found["rule_schedules"]["theirs"], found["rule_schedules"]["others"]) == (sorted(own), 1)
+    assert carried_out(bridge, asked_to_put_back(cast.alice, policy)).state == "succeeded"
+    same_in_both(bridge)
+    with every_tenant("test"):
+        event = AuditEvent.objects.get(action="policy.put_back")
+    assert {one["field"] for one in event.detail["drift"]} == found.keys()
+    for guid in ("bd-alpha", "schedule-beta", strange):
+        assert guid not in str(event.detail), guid
+
+
+def test_a_place_that_was_taken_away_is_not_named_by_its_guid(cast: Cast, roomy: Bridge) -> None:
+    policy = made(roomy, cast.alice, destination="bd-main")
+    with every_tenant("test"):
+        AllowedDestination.objects.filter(tenant=cast.alpha).update(destination_guid="bd-alpha", label="Vault B")
+    operation = carried_out(roomy, asked_to_change(cast.alice, policy, destination="bd-alpha"))
+    assert operation.plan["changes"] == [
+        {"field": "destination", "before": "one of your provider's", "after": "Vault B"}
+    ]
+    with every_tenant("test"):
+        assert "bd-main" not in str(AuditEvent.objects.get(action="policy.change").detail)
 
 
 @pytest.mark.parametrize("kind", ["policies", "rules", "schedules"])

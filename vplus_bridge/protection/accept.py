@@ -19,7 +19,7 @@ from vplus_bridge.protection.asking import author_of, note_done, refuse_while_ch
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.compare import Difference
 from vplus_bridge.protection.drafts import PolicyDraft
-from vplus_bridge.protection.drift import differences
+from vplus_bridge.protection.drift import differences, told_of
 from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import schedule_records
 from vplus_bridge.protection.models import Policy, PolicyMember
@@ -45,7 +45,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) 
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to accept."))
     refuse_while_changing([policy])
     author = author_of(actor)
-    drift, before = list(policy.drift), drafts.draft_of(policy)
+    drift, before = told_of(policy.drift), drafts.draft_of(policy)
     with transaction.atomic():
         # A savepoint: what cannot be said is known only on the way, and then nothing of it stays.
         _take_over(policy, differences(policy), author.name, now)

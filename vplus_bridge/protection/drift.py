@@ -3,7 +3,7 @@
 Only readings that began after our last write count, so that a change of ours is never taken for somebody else's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from vplus_bridge.mirror.policies import POLICIES, POLICY_DETAILS, SCHEDULES
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
+from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection import compare
 from vplus_bridge.protection.compare import Difference
 from vplus_bridge.protection.held import carriers_of, wire_of
@@ -41,7 +42,7 @@ def note_drift(now: datetime) -> int:
         if str(policy.pk) in changing:
             continue
         _follow_removals(policy)
-        found = without_others([asdict(one) for one in differences(policy)], _own_machines(policy))
+        found = kept_differences(policy)
         if found == policy.drift and (policy.differs_since is not None) == bool(found):
             continue
         # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
@@ -81,6 +82,12 @@ def _read_since_written(policy: Policy) -> VplusPolicy | None:
     row = VplusPolicy.objects.filter(guid=policy.vplus_guid, gone_at=None).first()
     read = row.detail_read_at if row else None
     return row if read and policy.compared_at and read > policy.compared_at else None
+
+
+def kept_differences(policy: Policy) -> list[dict[str, Any]]:
+    """Return the differences of this moment as the policy's row keeps them, in the policy's scope or the wide one."""
+    places = AllowedDestination.objects.filter(tenant_id=policy.tenant_id).values_list("destination_guid", flat=True)
+    return without_others([asdict(one) for one in differences(policy)], _own_machines(policy), set(places))
 
 
 def _own_machines(policy: Policy) -> set[str]:
@@ -149,18 +156,35 @@ def shared_carriers(policy: Policy) -> list[str]:
     return [guid for guid in guids if guid in records and compare.shared_with(records[guid], policy.rule_guid)]
 
 
-def without_others(differences: list[dict[str, Any]], own_machines: set[str]) -> list[dict[str, Any]]:
+def without_others(
+    differences: list[dict[str, Any]], own_machines: set[str], own_destinations: set[str]
+) -> list[dict[str, Any]]:
     """Return differences as a tenant's row may keep them: what is somebody else's is only counted."""
     kept = []
     for one in differences:
-        if one["field"] == "virtual_machines":
-            theirs = [guid for guid in one["theirs"] if guid in own_machines or guid in one["ours"]]
-            kept.append({**one, "theirs": theirs, "others": len(one["theirs"]) - len(theirs)})
-        elif one["field"] == "other_rules":
+        field, ours, theirs = one["field"], one["ours"], one["theirs"]
+        if field == "virtual_machines":
+            kept.append({**one, **_counted(theirs, own_machines.union(ours))})
+        elif field == "destination":
+            known = [guid for guid in ours if guid in own_destinations]  # ours may have been taken away since
+            kept.append({**one, "ours": known, **_counted(theirs, own_destinations)})
+        elif field == "rule_schedules" and theirs is not None:
+            kept.append({**one, **_counted(theirs, ours)})
+        elif field == "other_rules":
             # Their names are not the tenant's to read; by their guids they can be taken away again.
-            kept.append({**one, "theirs": len(one["theirs"]), "rules": one["theirs"]})
-        elif one["field"] == "name":
+            kept.append({**one, "theirs": len(theirs), "rules": theirs})
+        elif field == "name":
             kept.append({**one, "theirs": ""})
         else:
             kept.append(one)
     return kept
+
+
+def _counted(guids: Collection[str], known: Collection[str]) -> dict[str, Any]:
+    told = [guid for guid in guids if guid in known]
+    return {"theirs": told, "others": len(guids) - len(told)}
+
+
+def told_of(drift: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row's differences as the tenant's audit tells them: without the guids that only serve to undo them."""
+    return [{name: value for name, value in one.items() if name != "rules"} for one in drift]

@@ -23,7 +23,7 @@ from vplus_bridge.protection.asking import author_of, open_operation, refuse_whi
 from vplus_bridge.protection.compare import PolicyMeant
 from vplus_bridge.protection.draft_check import Checked, check
 from vplus_bridge.protection.drafts import PolicyDraft
-from vplus_bridge.protection.drift import shared_carriers
+from vplus_bridge.protection.drift import shared_carriers, told_of
 from vplus_bridge.protection.held import dropped_of, held_of, wire_of
 from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.shaping import Shaped, as_they_are, shape
@@ -165,7 +165,7 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
         "whole": False,
     }
     operation = open_operation(author_of(actor), policy, planned, wish=wish, apply=apply, now=now)
-    _audit(actor, "policy.put_back", policy, operation, {"drift": policy.drift})
+    _audit(actor, "policy.put_back", policy, operation, {"drift": told_of(policy.drift)})
     return operation
 
 

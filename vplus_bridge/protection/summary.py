@@ -11,16 +11,21 @@ MOST_LISTED = 20
 
 
 def said(draft: PolicyDraft, names: Mapping[str, str]) -> dict[str, str]:
-    """Return each field of a draft as people read it; `names` are of machines and destinations, by guid."""
+    """Return each field of a draft as people read it; `names` are of machines and the tenant's destinations, by guid."""
     return {
         "name": draft.name,
         "virtual_machines": _listed([names.get(guid, guid) for guid in draft.virtual_machines]),
         "schedules": " ".join(schedule_said(schedule) for schedule in draft.schedules),
-        "destination": names.get(draft.destination or "", draft.destination or ""),
+        "destination": _place(draft.destination, names),
         "priority": str(draft.priority),
         "auto_remove_gone": _("yes") if draft.auto_remove_gone else _("no"),
         "paused": _("yes") if draft.paused else _("no"),
     }
+
+
+def _place(guid: str | None, names: Mapping[str, str]) -> str:
+    """Return a destination's name; one that is not among the tenant's is not named, nor is its guid."""
+    return names.get(guid, _("one of your provider's")) if guid else ""
 
 
 def schedule_said(draft: ScheduleDraft) -> str:
