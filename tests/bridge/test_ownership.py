@@ -1,5 +1,6 @@
 """Whose a machine and its history are: the provider's word, else its project, else nobody's; and what a move splits."""
 
+import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from tenants import entrance
 from tenants.models import AuditEvent, Tenant
 from tenants.refusals import Invalid
 from tenants.scope import every_tenant, in_tenant
+from tests.bridge.conftest import Teller
 from tests.bridge.scenes import (
     WEB,
     ask,
@@ -79,6 +81,17 @@ def test_a_project_that_a_tenant_names_makes_its_machines_the_tenants(
         "vm-lab": None,
     }
     assert decide() == [], "what is right is not written again"
+
+
+def test_a_project_whose_id_is_not_told_once_keeps_its_machines(cast: Cast, vplus: Teller) -> None:
+    vm_row(project_guid="p-1")
+    for record in ({"guid": "p-1", "uuid": "alpha-uuid", "name": "Alpha"}, {"guid": "p-1", "name": "Alpha, anew"}):
+        vplus.raw("GET /projects", json.dumps([record]).encode())
+        read_infrastructure(vplus.client)
+        decide()
+        assert machine().tenant_id == cast.alpha.pk
+    with every_tenant("test"):
+        assert [(row.uuid, row.name) for row in Project.objects.all()] == [("alpha-uuid", "Alpha, anew")]
 
 
 def test_projects_that_may_not_be_read_are_a_gap(cast: Cast, start_simulator: StartSimulator) -> None:

@@ -15,7 +15,12 @@ LISTINGS = (PROJECTS, DESTINATIONS, *(f"{kind}s" for kind in InfrastructureKind.
 def read_infrastructure(client: VplusClient) -> None:
     """Read every small listing; one that cannot be read leaves the others alone. Raises VplusError when contact is lost."""
     read_listing(
-        PROJECTS, client.projects, Project, {}, lambda r: {"uuid": clean(r.uuid, 200), "name": clean(r.name, 300)}
+        PROJECTS,
+        client.projects,
+        Project,
+        {},
+        lambda r: {"uuid": clean(r.uuid, 200), "name": clean(r.name, 300)},
+        steady=["uuid"],  # without it all machines of the project would be nobody's until the next reading
     )
     read_listing(
         DESTINATIONS,

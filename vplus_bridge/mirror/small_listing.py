@@ -20,10 +20,13 @@ def read_listing(
     model: type[Model],
     part: dict[str, str],
     columns: Callable[[Any], dict[str, Any]],
+    *,
+    steady: Collection[str] = (),
 ) -> bool:
     """Read one listing into ``model`` and tell whether it could be read; ``part`` narrows the rows that it is about.
 
-    Raises VplusError when contact is lost; other trouble is a named gap, written down by the reading itself.
+    ``steady`` are texts that never change in vPlus: where a record leaves one out, what is known of it stays. Raises
+    VplusError when contact is lost; other trouble is a named gap, written down by the reading itself.
     """
     try:
         with recorded(name) as reading:
@@ -36,7 +39,7 @@ def read_listing(
                 by_guid |= {record.guid: record for page in second for record in page}
                 whole_list = second.completeness.complete
             with every_tenant(REASON):
-                _write(model, part, by_guid.values(), columns, whole_list=whole_list)
+                _write(model, part, by_guid.values(), columns, steady, whole_list=whole_list)
             reading.counts = {"listed": len(by_guid), "complete": whole_list}
     except VplusError as problem:
         if contact_lost(problem):
@@ -55,6 +58,7 @@ def _write(
     part: dict[str, str],
     records: Iterable[Any],
     columns: Callable[[Any], dict[str, Any]],
+    steady: Collection[str],
     *,
     whole_list: bool,
 ) -> None:
@@ -68,7 +72,9 @@ def _write(
         before = known.get(record.guid)
         if before is None:
             rows.create(guid=record.guid, **part, **facts, changed_at=now)
-        elif any(getattr(before, name) != value for name, value in facts.items()):
+            continue
+        facts |= {name: getattr(before, name) for name in steady if not facts[name]}
+        if any(getattr(before, name) != value for name, value in facts.items()):
             rows.filter(pk=before.pk).update(**facts, changed_at=now)
     if whole_list:
         rows.filter(**part, gone_at=None).exclude(guid__in=seen).update(gone_at=now, changed_at=now)
