@@ -1,6 +1,6 @@
 """Policies as rows, as an operation that was carried out would have left them; for tests of pages and API."""
 
-from datetime import time
+from datetime import time, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -40,3 +40,11 @@ def in_vplus(guid: str, **facts: Any) -> Any:
 
     with every_tenant("test"):
         return VplusPolicy.objects.create(guid=guid, **{"name": guid, "active": True, "rules": [], **facts})
+
+
+def held_differently(policy: Any, **facts: Any) -> Any:
+    """Let the mirror hold a policy of ours, read after our last write, as it was written but for these facts."""
+    rule = {"guid": policy.rule_guid, "name": "rule", "active": True, "marked_for_deletion": False}
+    known = {"name": policy.wire_name, "detail_read_at": policy.compared_at + timedelta(seconds=1)}
+    known |= {"rules": [{**rule, "schedule_guids": [], "destination_guids": []}], "tenant_id": policy.tenant_id}
+    return in_vplus(policy.vplus_guid, **{**known, **facts})

@@ -37,6 +37,7 @@ from vplus_bridge.protection.drift import shared_carriers
 from vplus_bridge.protection.listing import Standing
 from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.request_policy import editable, request_policy_delete, request_put_back
+from vplus_bridge.protection.shown_drift import digest_of, shown_drift
 
 MACHINES_SHOWN = 50
 READ_WITHIN_SECONDS = 60.0
@@ -100,6 +101,7 @@ def policy_detail(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
     labels = {row.destination_guid: row.label for row in owned.destinations(actor)}
     failed = asked[0] if asked and asked[0].state == State.FAILED else None
     can_change = may_change(actor) and not policy.attached
+    drift = shown_drift(policy) if standing == Standing.DIFFERS else []
     context = {
         "policy": policy,
         "badge": policy_shown.STANDING[standing],
@@ -118,7 +120,8 @@ def policy_detail(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
         "saving_url": shown.operation_url(running, tenant_slug) if running and actor.sees_all else "",
         "not_saved": _not_saved(failed) if failed else "",
         "draft_url": _draft_url(actor, policy, failed) if failed and can_change else "",
-        "drift": policy_shown.drift_words(actor, policy) if standing == Standing.DIFFERS else [],
+        "drift": policy_shown.drift_words(actor, drift),
+        "digest": digest_of(drift),
         "differs": standing == Standing.DIFFERS,
         "drift_url": policy_shown.policy_url("policy_drift", tenant_slug, policy.pk) if can_change else "",
         "shared": bool(not policy.attached and policy.state == PolicyState.KEPT and shared_carriers(policy)),
@@ -176,14 +179,15 @@ def policy_drift(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> H
     policy = visible.policy(actor, policy_id)
     actor.require(Right.POLICIES)
     page = policy_shown.policy_url("policy_detail", tenant_slug, policy.pk)
+    shown_digest = request.POST.get("shown", "")  # a press that tells nothing of what it saw is refused
     try:
         if request.POST.get("do") == "accept":
-            kept = accept_drift(actor, policy_id, version=_version(request), now=now)
+            kept = accept_drift(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
             messages.success(request, _("Accepted: the policy is what vPlus holds."))
             if not kept.living:
                 return redirect("tenant:policy_list", tenant_slug=tenant_slug)
         else:
-            request_put_back(actor, policy_id, version=_version(request), now=now)
+            request_put_back(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
             messages.success(request, _("Yours is being put back."))
     except WrongState as problem:
         request.failed = True  # type: ignore[attr-defined]  # nothing half accepted stays behind

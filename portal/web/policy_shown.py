@@ -197,19 +197,19 @@ _DRIFT: Mapping[str, Word] = {
 }
 
 
-def drift_words(actor: Actor, policy: Policy) -> list[str]:
+def drift_words(actor: Actor, drift: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what differs in vPlus, each in a sentence; what is not the tenant's is counted, never named."""
     if not actor.sees_all:
         return []
     named = {
         guid
-        for one in policy.drift
+        for one in drift
         if one["field"] == "virtual_machines"
         for guid in (*(one["ours"] or ()), *(one["theirs"] or ()))
     }
     machines = dict(owned.virtual_machines(actor).filter(guid__in=named).values_list("guid", "name"))
     places = {row.destination_guid: row.label for row in owned.destinations(actor)}
-    found = [_difference(one, machines, places) for one in policy.drift]
+    found = [_difference(one, machines, places) for one in drift]
     return list(dict.fromkeys(found))
 
 

@@ -28,7 +28,7 @@ from tests.bridge.policy_scenes import (
     upstream,
 )
 from tests.bridge.test_policy_faults import MOMENTS, ONCE, Deaths, Died
-from tests.conftest import Bridge, Cast
+from tests.conftest import Bridge, Cast, Member
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
 from vplus_bridge.models import Carrier, Operation, Policy, ReadState, Schedule, VirtualMachine, VplusSchedule
@@ -39,6 +39,8 @@ from vplus_bridge.protection import orphans, own_members, visible
 from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.attached import attached_promises
 from vplus_bridge.protection.drift import shared_carriers, written_since_read
+from vplus_bridge.protection.request_policy import request_put_back
+from vplus_bridge.protection.shown_drift import DriftChanged, digest_of, shown_drift
 from vplus_simulator.faults import Fault
 
 
@@ -395,6 +397,72 @@ def test_a_change_in_vplus_can_be_accepted(cast: Cast, roomy: Bridge) -> None:
     with pytest.raises(WrongState) as caught:
         asked_to_change(cast.alice, policy, version=1, name="Other")
     assert caught.value.errors.keys() == {"virtual_machines", "schedules"}
+
+
+def digest_shown(member: Member, policy: Policy) -> str:
+    """What the policy's page would give back with the press."""
+    with in_tenant(member.actor.tenant_id):
+        return digest_of(shown_drift(Policy.objects.get(pk=policy.pk)))
+
+
+def test_what_was_not_shown_is_not_accepted(cast: Cast, roomy: Bridge) -> None:
+    policy, actor = made(roomy, cast.alice), cast.alice.actor
+    carrier, protection = carriers_of(policy)[0], roomy.simulator.control.protection
+    written, shown = schedules_of(policy)[0].time_of_day, []
+    for hour in (5, 6):
+        protection.change("schedules", carrier.vplus_guid, hour=hour * 3_600_000)
+        look(roomy) if hour == 5 else mirror.read_policies(roomy.client)  # read, and not compared yet
+        shown.append(digest_shown(cast.alice, policy))
+    with pytest.raises(DriftChanged), in_tenant(actor.tenant_id):
+        accept_drift(actor, policy.pk, version=1, now=timezone.now(), shown=shown[0])
+    assert schedules_of(policy)[0].time_of_day == written
+    assert (fresh(policy).version, fresh(policy).differs_since is None) == (1, False)
+    with in_tenant(actor.tenant_id):
+        accept_drift(actor, policy.pk, version=1, now=timezone.now(), shown=shown[1])
+    assert schedules_of(policy)[0].time_of_day == time(6, 0)
+    same_in_both(roomy)
+
+
+def test_what_differs_no_more_is_not_accepted(cast: Cast, roomy: Bridge) -> None:
+    policy, actor = made(roomy, cast.alice), cast.alice.actor
+    carrier, protection = carriers_of(policy)[0], roomy.simulator.control.protection
+    for hour in (5 * 3_600_000, carrier.spec["hour_ms"]):
+        protection.change("schedules", carrier.vplus_guid, hour=hour)
+        look(roomy) if hour != carrier.spec["hour_ms"] else mirror.read_policies(roomy.client)
+    for press in (accept_drift, request_put_back):
+        with pytest.raises(WrongState) as caught, in_tenant(actor.tenant_id):
+            press(actor, policy.pk, version=1, now=timezone.now())
+        assert caught.value.code == "no_difference"
+    assert fresh(policy).version == 1
+
+
+def test_a_rule_that_was_not_shown_is_not_removed(cast: Cast, roomy: Bridge) -> None:
+    policy, actor = made(roomy, cast.alice), cast.alice.actor
+    with_a_second_rule(roomy, policy)
+    look(roomy)
+    shown = digest_shown(cast.alice, policy)
+    with_a_second_rule(roomy, policy, name="later")
+    mirror.read_policies(roomy.client)
+    with pytest.raises(DriftChanged), in_tenant(actor.tenant_id):
+        request_put_back(actor, policy.pk, version=1, now=timezone.now(), shown=shown)
+    now_shown = digest_shown(cast.alice, policy)
+    with in_tenant(actor.tenant_id):
+        operation = request_put_back(actor, policy.pk, version=1, now=timezone.now(), shown=now_shown)
+    assert carried_out(roomy, operation).state == "succeeded"
+    same_in_both(roomy)
+
+
+def test_what_was_not_read_since_our_last_write_is_not_accepted(cast: Cast, roomy: Bridge) -> None:
+    """Ours could not be put back, so something differs: what that is nobody has seen yet."""
+    policy, actor = made(roomy, cast.alice), cast.alice.actor
+    with_a_second_rule(roomy, policy)
+    look(roomy)
+    with_a_second_rule(roomy, policy, name="later")
+    assert carried_out(roomy, asked_to_put_back(cast.alice, policy)).error_code == "policy_not_as_meant"
+    with pytest.raises(WrongState) as caught, in_tenant(actor.tenant_id):
+        accept_drift(actor, policy.pk, version=1, now=timezone.now(), shown=digest_shown(cast.alice, policy))
+    assert caught.value.code == "not_read_since"
+    assert fresh(policy).differs_since is not None
 
 
 def test_machines_of_others_in_vplus_cannot_be_accepted(cast: Cast, roomy: Bridge) -> None:

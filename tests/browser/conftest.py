@@ -16,7 +16,7 @@ from tenants.models import Token
 from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Bridge, Cast, Member
-from tests.policies import NIGHTLY, in_vplus, kept
+from tests.policies import NIGHTLY, held_differently, in_vplus, kept
 from tests.processes import Processes, collect_static_files
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -185,8 +185,8 @@ def house(cast: Cast) -> House:
     made["policy"] = (
         f"/t/alpha/policies/{kept(cast.alpha, 'Gold daily', 'vm-web', 'vm-erp', schedules=(NIGHTLY, weekly)).pk}/"
     )
-    drift = [{"field": "priority", "ours": 50, "theirs": 80, "schedule": ""}]
-    differing = kept(cast.alpha, "Every-hour-of-every-day-" * 5, "vm-long", differs_since=now, drift=drift)
+    differing = kept(cast.alpha, "Every-hour-of-every-day-" * 5, "vm-long", differs_since=now)
+    held_differently(differing, priority=80)
     made["differing"] = f"/t/alpha/policies/{differing.pk}/"
     kept(cast.alpha, "Theirs", attached=True)
     in_vplus("p-Theirs-alpha", name="Provider's own, attached", tenant=cast.alpha)

@@ -13,7 +13,7 @@ from tenants.scope import every_tenant, in_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Cast, Member
 from tests.pages import Page
-from tests.policies import NIGHTLY, kept
+from tests.policies import NIGHTLY, held_differently, kept
 from tests.web.conftest import Visitor
 from vplus_bridge.protection import asking
 
@@ -244,16 +244,32 @@ def test_what_was_not_saved_says_why_and_leads_to_its_draft(alice: Visitor, cast
 
 
 def test_a_difference_is_said_without_naming_what_is_not_theirs(alice: Visitor, cast: Cast, machines: None) -> None:
-    drift = [
-        {"field": "priority", "ours": 50, "theirs": 80, "schedule": ""},
-        {"field": "virtual_machines", "ours": ["vm-1"], "theirs": ["vm-2"], "others": 1, "schedule": ""},
-    ]
-    policy = kept(cast.alpha, "Gold", "vm-1", differs_since=timezone.now(), drift=drift)
+    policy = kept(cast.alpha, "Gold", "vm-1", differs_since=timezone.now())
+    held_differently(policy, priority=80, vm_guids=["vm-2", "vm-beta"])
     page = alice.get(page_of(policy))
     text = page.main.text
     assert "Priority: 50 here, 80 there." in text
     assert "added web-02, 1 that is not yours; taken out web-01" in text
     assert {"Accept", "Put ours back"} <= {button.text for button in page.all("button")}
+
+
+@pytest.mark.parametrize("do", ["accept", "put_back"])
+def test_only_what_was_shown_is_accepted_or_put_back(do: str, alice: Visitor, cast: Cast, machines: None) -> None:
+    """What changed in vPlus while one read is shown instead, with a sentence; so is a press that tells nothing of what it saw."""
+    policy = kept(cast.alpha, "Gold", "vm-1", differs_since=timezone.now())
+    held, settle = held_differently(policy, priority=80, vm_guids=["vm-1"]), f"{page_of(policy)}drift/"
+    seen = filled(alice.get(page_of(policy)), settle, do=do)
+    with every_tenant("test"):
+        type(held).objects.update(priority=81)
+    for pressed in (seen, {"version": policy.version, "do": do}):
+        page = alice.post(settle, **pressed)
+        assert "Something changed in vPlus while you read. Check and press again." in page.text
+        assert "Priority: 50 here, 81 there." in page.main.text
+        assert operations() == []
+    again = alice.post(settle, **filled(page, settle, do=do))
+    assert "Something changed" not in again.text
+    (operation,) = operations()
+    assert operation.wish == {"action": do}
 
 
 def test_deleting_asks_first_and_becomes_an_operation(alice: Visitor, cast: Cast, machines: None) -> None:

@@ -19,36 +19,44 @@ from vplus_bridge.protection.asking import author_of, note_done, refuse_while_ch
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.compare import Difference
 from vplus_bridge.protection.drafts import PolicyDraft
-from vplus_bridge.protection.drift import differences, told_of
+from vplus_bridge.protection.drift import differences, kept_of, read_since_written, told_of
 from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import schedule_records
 from vplus_bridge.protection.models import Policy, PolicyMember
 from vplus_bridge.protection.outcome import deleted, label_machines
 from vplus_bridge.protection.request_policy import editable, lock_tenant, refuse_old
 from vplus_bridge.protection.rewriting import CannotCarry, replan
+from vplus_bridge.protection.shown_drift import refuse_unseen
 from vplus_bridge.protection.stored import columns_of, plan_columns, row_values, spec_of
 from vplus_bridge.protection.summary import changes_between
 
 SIMPLE = {"priority": "priority", "auto_remove_gone": "auto_remove_gone"}
 
 
-def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) -> Policy:
+def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, shown: str | None = None) -> Policy:
     """Let a policy be what vPlus holds, in the actor's open scope. Nothing is written to vPlus.
 
-    Raises NotVisible, NotAllowed, WrongState: also where what vPlus holds cannot be said here, naming it; then it can be
+    `shown` is the digest of what differed where a person was shown that. Raises NotVisible, NotAllowed, DriftChanged where
+    something else differs by now, WrongState: also where what vPlus holds cannot be said here, naming it; then it can be
     put back.
     """
     lock_tenant(actor)
     policy = editable(actor, policy_id)
     refuse_old(policy, version)
-    if policy.differs_since is None:
+    # Read once, so that what is taken over is what was compared: the mirror may be written in between.
+    records = schedule_records(row.vplus_guid for row in carriers_of(policy))
+    found = [] if policy.differs_since is None else differences(policy, records)
+    if policy.differs_since is not None and not found and not read_since_written(policy):
+        raise WrongState("not_read_since", _("vPlus was not read since this was last written. Try again in a minute."))
+    if not found:
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to accept."))
     refuse_while_changing([policy])
+    drift, before = kept_of(policy, found), drafts.draft_of(policy)
+    refuse_unseen(drift, shown)
     author = author_of(actor)
-    drift, before = told_of(policy.drift), drafts.draft_of(policy)
     with transaction.atomic():
         # A savepoint: what cannot be said is known only on the way, and then nothing of it stays.
-        _take_over(policy, differences(policy), author.name, now)
+        _take_over(policy, found, records, author.name, now)
     changes = _changes(actor, before, drafts.draft_of(policy)) if policy.living else []
     operation = note_done(author, policy, wish={"action": "accept"}, changes=changes, from_version=version, now=now)
     audit.record(
@@ -57,17 +65,18 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime) 
         object_kind="policy",
         object_id=str(policy.pk),
         object_name=policy.name,
-        detail={"operation": str(operation.pk), "changes": changes, "drift": drift},
+        detail={"operation": str(operation.pk), "changes": changes, "drift": told_of(drift)},
     )
     return policy
 
 
-def _take_over(policy: Policy, found: Sequence[Difference], by: str, now: datetime) -> None:
+def _take_over(
+    policy: Policy, found: Sequence[Difference], records: Mapping[str, ScheduleRecord], by: str, now: datetime
+) -> None:
     if any(one.field == "policy" for one in found):
         deleted(policy, by, now)
         return
     carriers = {row.wire_name: row for row in carriers_of(policy)}
-    records = schedule_records(row.vplus_guid for row in carriers.values())
     unsayable: list[str] = []
     touched: set[UUID] = set()
     for one in found:

@@ -12,6 +12,7 @@ import structlog
 from django.db.models import Q
 
 from tenants import audit
+from vplus_bridge.client import ScheduleRecord
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy
 from vplus_bridge.mirror.policies import POLICIES, POLICY_DETAILS, SCHEDULES
 from vplus_bridge.mirror.read_state import state_of
@@ -42,7 +43,7 @@ def note_drift(now: datetime) -> int:
         if str(policy.pk) in changing:
             continue
         _follow_removals(policy)
-        found = kept_differences(policy)
+        found = kept_of(policy, differences(policy))
         if found == policy.drift and (policy.differs_since is not None) == bool(found):
             continue
         # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
@@ -84,10 +85,15 @@ def _read_since_written(policy: Policy) -> VplusPolicy | None:
     return row if read and policy.compared_at and read > policy.compared_at else None
 
 
-def kept_differences(policy: Policy) -> list[dict[str, Any]]:
-    """Return the differences of this moment as the policy's row keeps them, in the policy's scope or the wide one."""
+def read_since_written(policy: Policy) -> bool:
+    """Tell whether a policy that vPlus holds was read there since we last wrote it."""
+    return _read_since_written(policy) is not None
+
+
+def kept_of(policy: Policy, found: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Return differences as the policy's row keeps them, in the policy's scope or the wide one."""
     places = AllowedDestination.objects.filter(tenant_id=policy.tenant_id).values_list("destination_guid", flat=True)
-    return without_others([asdict(one) for one in differences(policy)], _own_machines(policy), set(places))
+    return without_others([asdict(one) for one in found], _own_machines(policy), set(places))
 
 
 def _own_machines(policy: Policy) -> set[str]:
@@ -112,8 +118,11 @@ def _read_since() -> datetime | None:
     return min(known) if len(known) == len(moments) else None
 
 
-def differences(policy: Policy) -> list[Difference]:
-    """Return what differs between a policy's rows and the mirror; `theirs` None: it is not there any more."""
+def differences(policy: Policy, records: Mapping[str, ScheduleRecord] | None = None) -> list[Difference]:
+    """Return what differs between a policy's rows and the mirror; `theirs` None: it is not there any more.
+
+    `records` are those of its schedules, where they were read already.
+    """
     row = VplusPolicy.objects.filter(guid=policy.vplus_guid, gone_at=None).first()
     if row is None:
         return [Difference("policy", policy.wire_name, None)]
@@ -132,12 +141,15 @@ def differences(policy: Policy) -> list[Difference]:
         found += compare.of_rule(guids, [policy.destination_guid], rule)
     if others := sorted(other.guid for other in rules if other.guid != policy.rule_guid):
         found.append(Difference("other_rules", [], others))
-    return found + _of_carriers(policy, carriers)
+    if records is None:
+        records = schedule_records(carrier.vplus_guid for carrier in carriers)
+    return found + _of_carriers(policy, carriers, records)
 
 
-def _of_carriers(policy: Policy, carriers: Sequence[Carrier]) -> list[Difference]:
+def _of_carriers(
+    policy: Policy, carriers: Sequence[Carrier], records: Mapping[str, ScheduleRecord]
+) -> list[Difference]:
     found: list[Difference] = []
-    records = schedule_records(carrier.vplus_guid for carrier in carriers)
     for carrier in carriers:
         held = records.get(carrier.vplus_guid)
         if held is None:

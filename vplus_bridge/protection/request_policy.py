@@ -27,6 +27,7 @@ from vplus_bridge.protection.drift import shared_carriers, told_of
 from vplus_bridge.protection.held import dropped_of, held_of, wire_of
 from vplus_bridge.protection.models import Policy, PolicyState
 from vplus_bridge.protection.shaping import Shaped, as_they_are, shape
+from vplus_bridge.protection.shown_drift import drift_now, refuse_unseen
 from vplus_bridge.protection.steps import Leaving, PolicyWish, to_change, to_create, to_delete
 from vplus_bridge.protection.summary import changes_between, said
 from vplus_bridge.protection.wire_names import new_wire_name
@@ -124,18 +125,28 @@ def request_policy_delete(actor: Actor, policy_id: UUID, *, version: int, now: d
     return operation
 
 
-def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: datetime) -> Operation:
-    """Ask for vPlus to hold again what our rows say of a policy that was changed there. Raises as `request_policy_change`."""
+def request_put_back(
+    actor: Actor, policy_id: UUID, *, version: int, now: datetime, shown: str | None = None
+) -> Operation:
+    """Ask for vPlus to hold again what our rows say of a policy that was changed there.
+
+    `shown` is the digest of what differed where a person was shown that. Raises as `request_policy_change`, and
+    DriftChanged where something else differs by now.
+    """
     lock_tenant(actor)
     policy = editable(actor, policy_id)
     wish = {"action": "put_back"}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
         return running
     refuse_old(policy, version)
-    if policy.differs_since is None:
+    drift = None if policy.differs_since is None else drift_now(policy)
+    if policy.differs_since is None or drift == []:
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to put back."))
+    if drift is None:
+        drift = policy.drift  # nothing was read since we wrote last, and that did not become as it was meant
     refuse_while_changing([policy])
-    missing = {(one["field"], one.get("schedule", "")) for one in policy.drift if one["theirs"] is None}
+    refuse_unseen(drift, shown)
+    missing = {(one["field"], one.get("schedule", "")) for one in drift if one["theirs"] is None}
     name = policy.name
     columns: dict[str, Any] = {}
     if ("policy", "") in missing:
@@ -153,7 +164,7 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
         guid="" if "wire_name" in columns else policy.vplus_guid,
         rule_guid="" if "rule_wire_name" in columns else policy.rule_guid,
     )
-    strange = [guid for one in policy.drift for guid in one.get("rules", ())]
+    strange = [guid for one in drift for guid in one.get("rules", ())]
     planned = to_change(wished, None, [], [], strange_rules=strange) if wished.guid else to_create(wished, [])
     apply = {
         "action": "put_back",
@@ -165,7 +176,7 @@ def request_put_back(actor: Actor, policy_id: UUID, *, version: int, now: dateti
         "whole": False,
     }
     operation = open_operation(author_of(actor), policy, planned, wish=wish, apply=apply, now=now)
-    _audit(actor, "policy.put_back", policy, operation, {"drift": told_of(policy.drift)})
+    _audit(actor, "policy.put_back", policy, operation, {"drift": told_of(drift)})
     return operation
 
 
