@@ -23,6 +23,7 @@ from portal.web import points, shown
 from portal.web.point_calendar import MonthCalendar, month_calendar
 from portal.web.virtual_machines import age
 from portal.web.wording import moments, numbers, operation_words
+from portal.web.wording.platform_words import platform_word
 from tenants.refusals import Invalid, NotVisible
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror.models import Backup, VirtualMachine
@@ -30,7 +31,14 @@ from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.request import NoneStarted
-from vplus_bridge.operations.restore_plan import Plan, default_target, proposed_name, room_at, where_it_was
+from vplus_bridge.operations.restore_plan import (
+    Plan,
+    default_target,
+    platform_of,
+    proposed_name,
+    room_at,
+    where_it_was,
+)
 from vplus_bridge.operations.restore_request import PlanChanged, PointGone, RestoreWish, plan_of, request_restore
 from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedRestoreTarget
@@ -352,7 +360,7 @@ def _facts(actor: Actor, plan: Plan | None, wish: RestoreWish | None, now: datet
             "text": _(", a new VM of %(size)s") % {"size": numbers.size_words(size)} if size else _(", a new VM"),
         },
         {"word": _("From"), "text": from_words, "more": _chain_words(actor, plan.point, now)},
-        {"word": _("Where"), "text": plan.target.label},
+        {"word": _("Where"), "text": plan.target.label, **_other_platform(plan)},
         {"word": _("Lost"), "text": lost},
         {"word": _("Takes"), **_takes(plan)},
         *(
@@ -372,6 +380,15 @@ def _chain_words(actor: Actor, point: Backup, now: datetime) -> str:
         return word
     when = moments.exact_words(root, now, timezone.get_current_timezone(), weekday=False)
     return _("%(type)s, needs Full of %(when)s") % {"type": word, "when": when}
+
+
+def _other_platform(plan: Plan) -> dict[str, str]:
+    """Return a second line where the target is known to be on another platform than the machine was."""
+    there, here = platform_of(plan.target), plan.machine.platform
+    if not there or not here or there.upper() == here.upper():
+        return {}
+    words = _("This is %(there)s, and the backup is of %(here)s: such a restore may be refused there")
+    return {"more": words % {"there": platform_word(there), "here": platform_word(here)}}
 
 
 def _takes(plan: Plan) -> dict[str, str]:

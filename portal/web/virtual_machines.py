@@ -22,6 +22,7 @@ from portal.web.frame import counts_of
 from portal.web.runs import latest_runs
 from portal.web.seven_days import strips_of
 from portal.web.wording import moments, numbers, operation_words
+from portal.web.wording.platform_words import platform_word
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.backups import newest_first
@@ -34,7 +35,6 @@ from vplus_bridge.ownership import visible
 
 STALE_AFTER = 3
 OVERVIEW_ROWS = 5
-PLATFORMS = {"OPENSTACK": "OpenStack", "VCENTER": "vCenter", "RHV": "RHV", "NUTANIX": "Nutanix", "PROXMOX": "Proxmox"}
 
 
 @require_safe
@@ -256,7 +256,7 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
             "name": machine.name,
             "uuid": machine.uuid,
             "guid": guid,
-            "platform_word": PLATFORMS.get(machine.platform, machine.platform),
+            "platform_word": platform_word(machine.platform),
             "gone": machine.gone,
             "policy_name": shown.policy_words(machine),
             "policy_url": policy_shown.urls_by_machine(actor, [guid]).get(guid, ""),

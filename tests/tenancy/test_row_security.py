@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, connections, models, transaction
+from django.utils import timezone
 
 from tenants.models import AuditEvent, Tenant
 from tenants.row_security import TENANT_IN_SCOPE
@@ -31,7 +32,8 @@ from tests.tenancy.tables import (
     tenant_column,
     unsaved,
 )
-from vplus_bridge.models import VirtualMachine
+from vplus_bridge.mirror.models import InfrastructureItem, InfrastructureKind
+from vplus_bridge.models import AllowedRestoreTarget, VirtualMachine
 
 # Tables of the libraries: no row of a tenant is in them. A new table has to be thought about and put here, or guarded.
 OF_LIBRARIES = {
@@ -50,6 +52,8 @@ OF_LIBRARIES = {
     "socialaccount_socialtoken": "allauth",
     "usersessions_usersession": "allauth: sessions of people who sign in",
 }
+# What tenants may read of the provider's tables, by policies with tests of their own below.
+READ_BESIDE: dict[Model, set[str]] = {InfrastructureItem: {"place_of_target"}}
 
 
 @contextmanager
@@ -135,7 +139,13 @@ def test_every_table_of_the_database_is_known_and_the_policies_are_the_ones_mean
         assert using == checking
         assert plain(using) == plain(f"{tenant_column(model)} = {TENANT_IN_SCOPE}"), table(model)
     for model in PROVIDER_ONLY:
-        assert policies[table(model)] == {"provider": provider}, table(model)
+        extra = READ_BESIDE.get(model, set())
+        mine = policies[table(model)]
+        assert mine.keys() == {"provider", *extra}, table(model)
+        assert mine["provider"] == provider
+        for name in extra:
+            permissive, roles, command, _using, checking = mine[name]
+            assert (permissive, roles, command, checking) == ("PERMISSIVE", ["portal"], "SELECT", None), table(model)
 
 
 def plain(expression: str) -> str:
@@ -332,3 +342,38 @@ def test_a_tenant_that_is_only_told_by_a_setting_of_the_session_does_not_outlive
     with every_tenant("test"):
         assert len(rows_of(Tenant)) == 3
     assert rows_of(Tenant) == []
+
+
+def test_of_the_platforms_a_tenant_sees_the_places_that_its_own_targets_name(cast: Cast) -> None:
+    """By plain SQL, so that it is PostgreSQL that says so; without a tenant nothing is seen, and nothing can be written."""
+    with every_tenant("test"):
+        for number, kind in enumerate(InfrastructureKind.values):
+            for owner in ("ours", "theirs"):
+                InfrastructureItem.objects.create(
+                    guid=f"{owner}-{kind}", uuid=f"{owner}-{kind}", kind=kind, name=kind, changed_at=timezone.now()
+                )
+            # the other kinds' ids, and none at all, lead nowhere
+            InfrastructureItem.objects.create(
+                guid=f"odd-{number}", uuid="", kind=kind, name="odd", changed_at=timezone.now()
+            )
+        for tenant, owner in ((cast.alpha, "ours"), (cast.beta, "theirs")):
+            for which in ("manager", "hypervisor"):
+                AllowedRestoreTarget.objects.create(
+                    tenant=tenant,
+                    label=which,
+                    cluster_uuid=f"{owner}-cluster",
+                    storage_uuid=f"{owner}-storage",
+                    **{f"{which}_guid": f"{owner}-{which}"},
+                )
+    every = "SELECT guid FROM vplus_bridge_infrastructureitem ORDER BY guid"
+    for tenant, seen in (
+        (cast.alpha, ["ours-cluster", "ours-hypervisor", "ours-manager", "ours-storage"]),
+        (cast.beta, ["theirs-cluster", "theirs-hypervisor", "theirs-manager", "theirs-storage"]),
+        (cast.gamma, []),
+        (None, []),
+    ):
+        with told(tenant) as cursor:
+            cursor.execute(every)
+            assert [guid for (guid,) in cursor.fetchall()] == seen
+            cursor.execute("UPDATE vplus_bridge_infrastructureitem SET name = 'mine'")
+            assert cursor.rowcount == 0

@@ -12,7 +12,8 @@ from tests.api.conftest import Rows
 from tests.conftest import Cast
 from tests.pages import Page
 from tests.web.conftest import ALPHA, LIST, Visitor, ago
-from vplus_bridge.models import Backup, Operation, VirtualMachine
+from vplus_bridge.mirror.models import InfrastructureItem
+from vplus_bridge.models import AllowedRestoreTarget, Backup, Operation, VirtualMachine
 
 RESTORE = f"{LIST}vm-web/restore/"
 
@@ -165,6 +166,41 @@ def test_a_name_that_is_taken_is_allowed_and_told(machine: None, oscar: Visitor)
     assert "You already have web-01. Two of one name are easily mixed up." in page.main.text
     press(oscar, page)
     assert asked()[0].restored_name == "web-01"
+
+
+def test_a_target_on_another_platform_is_allowed_and_told(machine: None, oscar: Visitor) -> None:
+    warning = "This is vCenter, and the backup is of OpenStack: such a restore may be refused there"
+    assert warning not in oscar.get(RESTORE).main.text, "vPlus tells no platform"
+    with every_tenant("test"):
+        VirtualMachine.objects.update(platform="OPENSTACK")
+        place = InfrastructureItem.objects.create(
+            kind="manager", guid="hvm-1", name="one", platform="VCENTER", changed_at=timezone.now()
+        )
+    assert warning in plan(oscar.get(RESTORE))["Where"]
+    with every_tenant("test"):
+        InfrastructureItem.objects.filter(pk=place.pk).update(platform="OPENSTACK")
+    assert warning not in oscar.get(RESTORE).main.text
+
+
+def test_the_free_room_of_a_target_stands_beside_it(machine: None, rows: Rows, oscar: Visitor) -> None:
+    with every_tenant("test"):
+        AllowedRestoreTarget.objects.update(storage_uuid="storage-1")
+        InfrastructureItem.objects.create(
+            kind="storage", guid="s-1", uuid="storage-1", name="one", changed_at=timezone.now(),
+            total_space=10 * 2**40, used_space=4 * 2**40,
+        )  # fmt: skip
+    rows.reading("storages", ago(minutes=3))
+    assert "6 TiB free, read 3 min ago" in oscar.get(RESTORE).main.text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_name_is_as_long_as_the_targets_platform_takes_it(machine: None, oscar: Visitor) -> None:
+    with every_tenant("test"):
+        VirtualMachine.objects.update(platform="OPENSTACK")
+        InfrastructureItem.objects.create(
+            kind="manager", guid="hvm-1", name="one", platform="VCENTER", changed_at=timezone.now()
+        )
+    page = press(oscar, oscar.get(RESTORE), restored_name="n" * 81)
+    assert "This has 81 characters; the platform takes at most 80." in page.main.text
 
 
 def test_of_several_targets_one_has_to_be_chosen(machine: None, cast: Cast, rows: Rows, oscar: Visitor) -> None:

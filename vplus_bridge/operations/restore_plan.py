@@ -138,11 +138,19 @@ def proposed_name(actor: Actor, machine: VirtualMachine, target: AllowedRestoreT
 
 def longest_name(machine: VirtualMachine, target: AllowedRestoreTarget | None) -> int:
     """Return how many characters a name may have there, as far as that is known."""
-    platform = machine.platform
-    if target is not None and target.manager_guid:
-        manager = InfrastructureItem.objects.filter(kind=InfrastructureKind.MANAGER, guid=target.manager_guid)
-        platform = manager.values_list("platform", flat=True).first() or platform
+    platform = machine.platform if target is None else platform_of(target) or machine.platform
     return LONGEST_NAMES.get(platform.upper(), LONGEST_NAME)
+
+
+def platform_of(target: AllowedRestoreTarget) -> str:
+    """Return vPlus's word for the platform that a target is on; empty where vPlus does not tell."""
+    places = InfrastructureItem.objects.exclude(platform="")
+    guid = target.manager_guid
+    if not guid:
+        host = places.model.objects.filter(kind=InfrastructureKind.HYPERVISOR, guid=target.hypervisor_guid)
+        guid = host.values_list("parent_guid", flat=True).first() or ""
+    manager = places.filter(kind=InfrastructureKind.MANAGER, guid=guid)
+    return manager.values_list("platform", flat=True).first() or ""
 
 
 def default_target(machine: VirtualMachine, targets: Sequence[AllowedRestoreTarget]) -> AllowedRestoreTarget | None:

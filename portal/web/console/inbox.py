@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods
 
 from portal.request_scope import ScopedRequest
 from portal.web.filters import FilterBar, pager
-from portal.web.virtual_machines import PLATFORMS, age
+from portal.web.virtual_machines import age
+from portal.web.wording.platform_words import platform_word
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
 from vplus_bridge.keyset import Key, Keyset, page_of
@@ -106,7 +107,7 @@ def _row(machine: VirtualMachine, restores: Sequence[Operation]) -> dict[str, An
         "uuid": machine.uuid,
         "project": machine.project_name,
         "cluster": machine.cluster_name,
-        "platform_word": PLATFORMS.get(machine.platform, machine.platform),
+        "platform_word": platform_word(machine.platform),
         "seen_at": machine.first_seen_at,
         "gone": machine.gone,
         "backup_count": machine.backup_count,  # type: ignore[attr-defined]  # annotated by unowned()
