@@ -26,7 +26,7 @@ from vplus_bridge.models import (
 )
 from vplus_bridge.protection import expected, ledger, promises, verdict
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NIGHT = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 EVENING = NIGHT - 6 * HOUR
 EVERY_DAY = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"]
@@ -281,6 +281,32 @@ def test_an_operation_of_a_person_is_no_run(due: Cast) -> None:
 
 def test_a_machine_that_left_the_policy_is_not_held_against_it(due: Cast) -> None:
     VirtualMachine.objects.update(policy_guid="")
+    read_all(NIGHT + DAY)
+    ledger.settle_due(NIGHT + DAY)
+    assert runs()[0][2:] == ("excused", "left_policy")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize(
+    ("left_at", "outcome"),
+    [(NIGHT + HOUR, "excused"), (NIGHT + 6 * HOUR + MINUTE, "excused"), (NIGHT + 6 * HOUR + 20 * MINUTE, "missed")],
+)
+def test_who_leaves_the_policy_after_the_window_is_told_of_the_run_before(
+    left_at: datetime, outcome: str, *, alone: bool, due: Cast
+) -> None:
+    """Also the last one to go, with whom the promise goes; one that leaves within the window may have gone in time."""
+    if not alone:
+        machine("vm-stays", due.alpha, policy_since=NIGHT + HOUR)
+    VirtualMachine.objects.filter(guid="vm-1").update(policy_guid="", policy_since=left_at)
+    promises.refresh(left_at)
+    assert PolicyPromise.objects.exists() is not alone
+    read_all(NIGHT + DAY)
+    ledger.settle_due(NIGHT + DAY)
+    assert runs()[0][2] == outcome
+
+
+def test_a_machine_that_is_somebody_elses_by_now_is_not_held_against_its_policy(due: Cast) -> None:
+    VirtualMachine.objects.update(policy_guid="", policy_since=NIGHT + 7 * HOUR, tenant=due.beta)
     read_all(NIGHT + DAY)
     ledger.settle_due(NIGHT + DAY)
     assert runs()[0][2:] == ("excused", "left_policy")

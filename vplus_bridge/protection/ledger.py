@@ -39,6 +39,10 @@ MOST_PRUNED = 20_000
 LOOK_SOON = timedelta(minutes=1)
 FIRST_SIGHT = timedelta(minutes=10)
 """How much earlier than a run its task may bear our first sight: clocks differ."""
+MOVE_SEEN_WITHIN = timedelta(minutes=10)
+"""A move to another policy is noted when a reading shows it. One noted so soon behind a window, and the time between two
+readings more, may have been in it.
+"""
 SCHEDULED = {"SCHEDULE": True, "SYSTEM_SCHEDULE": True, "USER": False}
 
 
@@ -116,9 +120,10 @@ class _Surroundings:
         self._guids = {row.virtual_machine_guid for row in rows}
         self._since = min(row.due_at for row in rows)
         self._until = max(row.window_end for row in rows)
+        self._move_seen_within = MOVE_SEEN_WITHIN + timedelta(seconds=settings.VPLUS_INVENTORY_SECONDS)
         reads = read_at(TASKS_FULL)
         self._tasks_read_at = reads[TASKS_FULL]
-        columns = ("guid", "tenant_id", "policy_guid", "history_read_at", "present", "absent_since")
+        columns = ("guid", "tenant_id", "policy_guid", "policy_since", "history_read_at", "present", "absent_since")
         machines = VirtualMachine.objects.filter(guid__in=self._guids).only(*columns)
         self._machines = {machine.guid: machine for machine in machines}
         outages = ContactOutage.objects.filter(Q(ended_at=None) | Q(ended_at__gte=self._since), began_at__lte=now)
@@ -135,15 +140,20 @@ class _Surroundings:
         machine = self._machines.get(row.virtual_machine_guid)
         if machine is None:
             return Circumstances(history_read_at=None, tasks_read_at=None, on_platform=False)
-        table = self._timetables.get((row.tenant_id, row.policy_guid), {}).get(row.timetable_key)
+        tables = self._timetables.get((row.tenant_id, row.policy_guid))
+        table = (tables or {}).get(row.timetable_key)
         due = int(row.due_at.timestamp())
+        # Who goes when the window is over was in the policy for all of it; the last one to go takes the promise along.
+        gone = machine.tenant_id == row.tenant_id and machine.policy_guid != row.policy_guid
+        left_later = gone and machine.policy_since > row.window_end + self._move_seen_within
         return Circumstances(
             history_read_at=machine.history_read_at,
             tasks_read_at=self._tasks_read_at,
             outages=self._outages,
             on_platform=not machine.gone,
-            in_policy=(machine.tenant_id, machine.policy_guid) == (row.tenant_id, row.policy_guid),
-            still_scheduled=table is not None and bool(table.seconds(due, due + 1)),
+            in_policy=left_later or (machine.tenant_id, machine.policy_guid) == (row.tenant_id, row.policy_guid),
+            still_scheduled=(left_later and tables is None)
+            or (table is not None and bool(table.seconds(due, due + 1))),
         )
 
     def _belongings(self) -> dict[str, dict[int, Evidence]]:
