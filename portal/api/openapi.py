@@ -190,5 +190,6 @@ def _kind(schema: Mapping[str, Any]) -> tuple[str, str]:
         return f"list of {kind}".strip() + empty, shape
     if "enum" in schema:
         return "one of " + ", ".join(str(value) for value in schema["enum"] if value not in ("", None)) + empty, ""
-    kind = {"date-time": "time", "uuid": "uuid", "uri": "address"}.get(schema.get("format", ""), schema.get("type", ""))
+    known = {"date-time": "time", "uuid": "uuid", "uri": "address"}
+    kind = known.get(schema.get("format", ""), schema.get("type", "any type" if schema else ""))
     return kind + empty, ""

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from portal.api.drift_shapes import SettleForm, drift_shape
 from portal.api.fields import OneOf, problems
 from portal.api.operation_shapes import OperationShape, operation_shapes
 from portal.api.pagination import PageParameters, page_answer, page_of
@@ -29,12 +30,14 @@ from vplus_bridge.mirror.read_state import read_at
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible as owned
 from vplus_bridge.protection import listing, visible
+from vplus_bridge.protection.accept import accept_drift
 from vplus_bridge.protection.drafts import PolicyDraft
 from vplus_bridge.protection.models import Policy
 from vplus_bridge.protection.request_policy import (
     request_policy_change,
     request_policy_create,
     request_policy_delete,
+    request_put_back,
 )
 
 TAGS = ["policies"]
@@ -114,7 +117,8 @@ class PolicyDetail(ApiView):
         places = _places(self.actor)
         shape = policy_shape(row, standing, promises=promises, machines=len(machines), places=places, moment=moment)
         running = visible.active_operation(row.pk)
-        return Response(PolicyWhole(whole_policy(shape, machines, running, self.actor)).data)
+        drift = drift_shape(self.actor, row, places) if standing == listing.Standing.DIFFERS else None
+        return Response(PolicyWhole(whole_policy(shape, machines, running, drift, self.actor)).data)
 
     @extend_schema(
         operation_id="change_policy",
@@ -146,14 +150,51 @@ class PolicyDetail(ApiView):
         return asked(self.actor, request_policy_delete(self.actor, policy_id, version=version, now=now()))
 
 
+class AcceptDrift(ApiView):
+    """What somebody changed in vPlus, taken over."""
+
+    @extend_schema(
+        operation_id="accept_drift",
+        tags=TAGS,
+        request=SettleForm,
+        responses={202: OperationShape, **problems(400, 401, 403, 404, 409)},
+    )
+    def post(self, request: Request, policy_id: UUID) -> Response:
+        """Let a policy be what vPlus holds. Nothing is written there, so the operation has ended.
+
+        What cannot be said here is refused by 409, which names it; then it can be put back.
+        """
+        policy = changeable(self.actor, policy_id)
+        digest = checked(SettleForm, request.data)["digest"]
+        return asked(self.actor, accept_drift(self.actor, policy.pk, version=policy.version, now=now(), shown=digest))
+
+
+class PutBack(ApiView):
+    """What somebody changed in vPlus, undone."""
+
+    @extend_schema(
+        operation_id="put_back",
+        tags=TAGS,
+        request=SettleForm,
+        responses={202: OperationShape, **problems(400, 401, 403, 404, 409)},
+    )
+    def post(self, request: Request, policy_id: UUID) -> Response:
+        """Ask for vPlus to hold again what stands here. Asked again while it is under way, it is that operation."""
+        policy = changeable(self.actor, policy_id)
+        digest = checked(SettleForm, request.data)["digest"]
+        operation = request_put_back(self.actor, policy.pk, version=policy.version, now=now(), shown=digest)
+        return asked(self.actor, operation)
+
+
 def _places(actor: Actor) -> set[str]:
     return set(owned.destinations(actor).values_list("destination_guid", flat=True))
 
 
 def changeable(actor: Actor, policy_id: UUID) -> Policy:
     """Return a policy that is there, for who may change policies: asked before the body is looked at."""
+    policy = visible.policy(actor, policy_id)  # first: of what is not one's own nobody learns that others may change it
     actor.require(Right.POLICIES)
-    return visible.policy(actor, policy_id)
+    return policy
 
 
 def asked(actor: Actor, operation: Operation) -> Response:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from rest_framework import serializers
 
+from portal.api.drift_shapes import DriftShape
 from portal.api.fields import Form, Moment, OneOf, Text, WholeNumber, YesOrNo
 from portal.api.operation_shapes import OperationBrief, operation_brief
 from tenants.rights import Actor
@@ -154,6 +155,7 @@ class PolicyWhole(PolicyInList):
 
     virtual_machines = serializers.ListField(child=serializers.CharField(), help_text="guids, those that you see")
     active_operation = OperationBrief(allow_null=True)
+    drift = DriftShape(allow_null=True, help_text="null: it does not differ, or is being changed")
 
 
 class ComingRun(serializers.Serializer[Mapping[str, Any]]):
@@ -212,11 +214,20 @@ def policy_shape(
 
 
 def whole_policy(
-    shape: Mapping[str, Any], machines: Sequence[str], operation: Operation | None, actor: Actor
+    shape: Mapping[str, Any],
+    machines: Sequence[str],
+    operation: Operation | None,
+    drift: Mapping[str, Any] | None,
+    actor: Actor,
 ) -> dict[str, Any]:
     """Return the same as PolicyWhole knows it."""
     shown = operation if operation is not None and actor.sees_all else None
-    return {**shape, "virtual_machines": machines, "active_operation": operation_brief(shown) if shown else None}
+    return {
+        **shape,
+        "virtual_machines": machines,
+        "active_operation": operation_brief(shown) if shown else None,
+        "drift": drift,
+    }
 
 
 def schedule_shape(row: Schedule, moment: datetime) -> dict[str, Any]:

@@ -182,9 +182,10 @@ def policy_drift(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> H
     shown_digest = request.POST.get("shown", "")  # a press that tells nothing of what it saw is refused
     try:
         if request.POST.get("do") == "accept":
-            kept = accept_drift(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
+            accept_drift(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
             messages.success(request, _("Accepted: the policy is what vPlus holds."))
-            if not kept.living:
+            policy.refresh_from_db()
+            if not policy.living:
                 return redirect("tenant:policy_list", tenant_slug=tenant_slug)
         else:
             request_put_back(actor, policy_id, version=_version(request), now=now, shown=shown_digest)

@@ -12,7 +12,7 @@ from drf_spectacular.validation import validate_schema
 from portal.api.openapi import document
 from tests.api.conftest import NOW, Rows, Script
 from tests.conftest import Cast
-from tests.policies import kept
+from tests.policies import held_differently, kept
 
 
 def test_the_document_is_made_without_a_warning(tmp_path: Any) -> None:
@@ -65,7 +65,8 @@ def test_answers_are_what_the_document_says(full: Any, alice: Script, paula: Scr
         made.data, paths["/api/v1/tokens/"]["post"]["responses"]["201"]["content"]["application/json"]["schema"], "new"
     )
     token = made.data["id"]
-    policy = kept(cast.alpha, "Gold", "vm-1")
+    policy = kept(cast.alpha, "Gold", "vm-1", differs_since=NOW)
+    held_differently(policy, priority=80, vm_guids=["vm-2"])
     schedule = alice.get("schedules/").data["results"][0]["id"]
     for address, item in paths.items():
         if "get" not in item:
@@ -98,5 +99,5 @@ def _fits(value: Any, schema: Mapping[str, Any], where: str) -> None:
         assert set(value) == set(schema["properties"]), where
         for name, part in schema["properties"].items():
             _fits(value[name], part, f"{where} {name}")
-    for number, one in enumerate(value if isinstance(value, list) else ()):
+    for number, one in enumerate(value if "items" in schema else ()):
         _fits(one, schema["items"], f"{where} {number}")

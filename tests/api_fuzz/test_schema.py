@@ -29,7 +29,7 @@ from portal.api.openapi import METHODS, document
 from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows
 from tests.conftest import Cast
-from tests.policies import in_vplus, kept
+from tests.policies import held_differently, in_vplus, kept
 from tests.processes import Processes, collect_static_files
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))
@@ -87,7 +87,11 @@ def world(web: Processes, cast: Cast) -> World:
         f"{web.url}/api/v1/tokens/", headers={"Authorization": f"Bearer {cast.mallory.token()}"}, timeout=20
     )
     in_vplus("p-old", name="customer-x and y", vm_guids=["vm-0"])
-    policies = [kept(cast.alpha, name, f"vm-{number}") for number, name in enumerate(("Gold", "Silver"))]
+    policies = [
+        kept(cast.alpha, name, f"vm-{number}", differs_since=NOW if name == "Silver" else None)
+        for number, name in enumerate(("Gold", "Silver"))
+    ]
+    held_differently(policies[1], priority=80, vm_guids=["vm-2", "vm-other"])
     with every_tenant("test"):
         schedules = [str(schedule.pk) for policy in policies for schedule in policy.schedules.all()]
     ids = {

@@ -183,6 +183,15 @@ API = {
         body={"name": "Silver", "virtual_machines": ["vm-{alpha}"], "schedules": [_SCHEDULE]},
     ),
     "api:policy": Asked(_object, _no_post, {"policy_id": "{policy}"}),
+    **{
+        f"api:policy_{name}": Asked(
+            answers(405, nobody=401, provided=403),
+            answers(nobody=401, members=403, admin=409, other=404, provided=403),  # vPlus holds what stands here
+            {"policy_id": "{policy}"},
+            body={"digest": "of-nothing"},
+        )
+        for name in ("accept_drift", "put_back")
+    },
     "api:schedules": Asked(
         _list,
         answers(nobody=401, members=403, admin=202, other=404, provided=403),

@@ -12,6 +12,7 @@ from tenants.refusals import WrongState
 from tenants.rights import Actor
 from vplus_bridge.client import ScheduleRecord
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection import drafts
@@ -33,8 +34,8 @@ from vplus_bridge.protection.summary import changes_between
 SIMPLE = {"priority": "priority", "auto_remove_gone": "auto_remove_gone"}
 
 
-def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, shown: str | None = None) -> Policy:
-    """Let a policy be what vPlus holds, in the actor's open scope. Nothing is written to vPlus.
+def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, shown: str | None = None) -> Operation:
+    """Let a policy be what vPlus holds, in the actor's open scope. Nothing is written to vPlus: the operation has ended.
 
     `shown` is the digest of what differed where a person was shown that. Raises NotVisible, NotAllowed, DriftChanged where
     something else differs by now, WrongState: also where what vPlus holds cannot be said here, naming it; then it can be
@@ -67,7 +68,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
         object_name=policy.name,
         detail={"operation": str(operation.pk), "changes": changes, "drift": told_of(drift)},
     )
-    return policy
+    return operation
 
 
 def _take_over(

@@ -1,5 +1,5 @@
-"""What a person was shown of a difference: a page gives its digest back with the press, and what differs otherwise by then is
-neither accepted nor put back unseen.
+"""What a person or script was shown of a difference: its digest is given back with the press or the call, and what differs
+otherwise by then is neither accepted nor put back unseen.
 """
 
 import hashlib
