@@ -12,6 +12,7 @@ from tenants.scope import every_tenant, in_tenant
 from tests.bridge.scenes import (
     WEB,
     ask,
+    ask_restore,
     attempts,
     exports_sent,
     operation,
@@ -153,6 +154,40 @@ def test_a_task_that_somebody_in_vplus_removed_before_it_was_ever_read_ends_its_
     bridge.poll()
     found = operation(asked)
     assert (found.state, found.error_code) == ("failed", "task_vanished")
+
+
+@pytest.mark.parametrize("in_time", [True, False], ids=["in time", "after the restore has ended"])
+def test_a_queued_restore_whose_task_is_gone_is_cancelled_only_where_no_import_follows(
+    in_time: bool, cast: Cast, start_simulator: StartSimulator, settings: Any
+) -> None:
+    """Crash point: the cancel has seen the task queued; it arrives when the task has ended, and removes that as well."""
+    bridge = Bridge(start_simulator(restore_seconds=(1.0, 1.0), import_gap_seconds=5.0))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    asked = ask_restore(cast.oscar)
+    bridge.send()
+    bridge.poll()
+    ask_cancel(cast.oscar, asked)
+    [attempt] = cancel_attempts(asked)
+    claim = send._claim(attempt.tenant_id, attempt.pk)
+    assert claim is not None
+    prepared = send.WRITES[claim.action].prepare(bridge.client, claim)
+    if not in_time:
+        bridge.simulator.control.step(3)
+    with bridge.client.open_write() as channel:
+        request = send._mark(claim, prepared, bridge.client.dialect)
+        assert request is not None
+        send.record(claim, channel.send(request))
+    bridge.poll()
+    assert operation(asked).state == "cancelling", "gone is not cancelled yet"
+    if in_time:
+        settings.VPLUS_SETTLE_ABSENT_SECONDS = 0
+        bridge.poll()
+        assert (operation(asked).state, operation(asked).error_code) == ("cancelled", "cancelled")
+    else:
+        bridge.run(steps=40)
+        assert operation(asked).state == "succeeded"
+        assert "too_late_to_cancel" in operation(asked).warnings
 
 
 def test_a_running_backup_is_asked_once_and_told_as_cancelled_when_vplus_says_so(cast: Cast, mirrored: Bridge) -> None:

@@ -252,8 +252,8 @@ def test_a_sender_that_is_slower_than_its_death_turns_nothing_back(
     operation = asked_to_create(cast.alice)
     real, others = WriteChannel.send, []
 
-    def slow(channel: WriteChannel, request: WriteRequest) -> Answer:
-        answer = real(channel, request)
+    def slow(channel: WriteChannel, request: WriteRequest, **limits: Any) -> Answer:
+        answer = real(channel, request, **limits)
         if others:
             return answer
         others.append(request)

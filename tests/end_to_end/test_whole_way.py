@@ -122,6 +122,9 @@ def test_in_a_browser_two_presses_lead_to_a_new_restore_point(portal: Portal, pa
     page.wait_for_url("**/operations/**")
     percents: list[float] = []
 
+    def running_in_vplus(task: str) -> list[Any]:
+        return [one for one in portal.vplus.control.objects("tasks") if (one.type, one.state) == (task, "RUNNING")]
+
     def shows(stage: str) -> bool:
         page.reload()
         bar = page.get_by_role("progressbar")
@@ -131,8 +134,8 @@ def test_in_a_browser_two_presses_lead_to_a_new_restore_point(portal: Portal, pa
 
     for task, stage in (("EXPORT", "Exporting, 1 of 2"), ("STORE", "Storing, 2 of 2")):
         eventually(stage, partial(shows, stage))
-        [held] = [one for one in portal.vplus.control.objects("tasks") if (one.type, one.state) == (task, "RUNNING")]
-        portal.vplus.control.release(held.guid)
+        held: Any = eventually(f"vPlus runs the {task}", partial(running_in_vplus, task))
+        portal.vplus.control.release(held[0].guid)
     eventually("it is done", partial(shows, "Done. There is a new restore point."))
     assert percents == sorted(percents), "the bar went backwards"
     page.get_by_role("link", name="Restore points").click()

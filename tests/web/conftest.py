@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -24,6 +25,11 @@ INBOX = "/console/virtual-machines/"
 def ago(**parts: float) -> datetime:
     """Return a moment before now, UTC."""
     return timezone.now() - timedelta(**parts)
+
+
+def local_day(**parts: float) -> str:
+    """Return the day of a moment before now as the pages of the cast's tenants count days: in Warsaw."""
+    return ago(**parts).astimezone(ZoneInfo("Europe/Warsaw")).strftime("%Y-%m-%d")
 
 
 class Visitor:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.conftest import Rows
 from tests.conftest import Cast
-from tests.web.conftest import LIST, Visitor, ago
+from tests.web.conftest import LIST, Visitor, ago, local_day
 from vplus_bridge.protection.verdict import Reason
 
 
@@ -203,7 +203,7 @@ def test_backups_are_all_records_with_the_cause_in_our_words(cast: Cast, rows: R
     assert "/t/alpha/activity/tasks/?backup=b-failed" in tasks
     assert len(vera.get(f"{LIST}vm-1/backups/", status="FAILED").rows()) == 1
     assert len(vera.get(f"{LIST}vm-1/backups/", type="INCREMENTAL").rows()) == 2
-    day = (ago(days=2)).strftime("%Y-%m-%d")
+    day = local_day(days=2)
     assert 1 <= len(vera.get(f"{LIST}vm-1/backups/", from_day=day).rows()) <= 4
     assert "Nothing matches." in vera.get(f"{LIST}vm-1/backups/", to_day="2001-01-01").main.text
 

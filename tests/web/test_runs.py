@@ -6,7 +6,7 @@ import pytest
 
 from tests.api.conftest import NOW, Rows
 from tests.conftest import Cast
-from tests.web.conftest import ACTIVITY, LIST, Visitor, ago
+from tests.web.conftest import ACTIVITY, LIST, Visitor, ago, local_day
 
 TASKS = f"{ACTIVITY}tasks/"
 SCHEDULE, BACKUP = "5cf9a1d2-schedule", "b-night"
@@ -82,9 +82,9 @@ def test_filters_of_operations(asked: dict[str, str], count: int, day: None, osc
 
 
 def test_dates_are_whole_days_here(day: None, oscar: Visitor) -> None:
-    assert len(who(oscar, to_day=ago(days=2).strftime("%Y-%m-%d"))) == 2
-    assert len(who(oscar, from_day=ago(days=4).strftime("%Y-%m-%d"))) == 5
-    assert len(who(oscar, TASKS, to_day=ago(days=2).strftime("%Y-%m-%d"))) == 1
+    assert len(who(oscar, to_day=local_day(days=2))) == 2
+    assert len(who(oscar, from_day=local_day(days=4))) == 5
+    assert len(who(oscar, TASKS, to_day=local_day(days=2))) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_backups_are_filtered_by_every_status_type_and_the_time_shown(cast: Cast
     for asked, count in (
         ({"status": "PARTIAL_SUCCESS"}, 1),
         ({"type": "SYNTHETIC"}, 1),
-        ({"status": "FAILED", "to_day": ago(days=2).strftime("%Y-%m-%d")}, 1),
-        ({"from_day": ago(days=2).strftime("%Y-%m-%d")}, 2),
+        ({"status": "FAILED", "to_day": local_day(days=2)}, 1),
+        ({"from_day": local_day(days=2)}, 2),
         ({"from_day": "0001-01-01", "to_day": "9999-12-31"}, 3),
     ):
         assert len(vera.get(path, **asked).rows()) == count, asked

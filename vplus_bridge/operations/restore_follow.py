@@ -101,11 +101,17 @@ def _finish(operation: Operation, chain: RestoreChain, evidence: RestoreEvidence
         return
     if last is not None and last.live:
         return
-    if last is not None and (last.state in {"FAILED", "CANCELLED"} or evidence.removed_by_cancel(last)):
+    if last is not None and last.state in {"FAILED", "CANCELLED"}:
         _end_badly(operation, last, now)
         return
     job = evidence.job(operation, chain)
     if job is not None and _by_job(operation, job, now):
+        return
+    if last is not None and evidence.removed_by_cancel(last):
+        # A DELETE removes a task that has ended, too (vplus-api.md 3.7): had ours come that late, an import would follow.
+        seen = last.ended_seen_at or now
+        if now > seen + timedelta(seconds=settings.VPLUS_SETTLE_ABSENT_SECONDS):
+            _end_badly(operation, last, now)
         return
     silent_since = last.ended_seen_at if last is not None else chain.attempt.sent_at
     waited = timedelta(seconds=settings.VPLUS_SEND_TOTAL_SECONDS + settings.VPLUS_SETTLE_ABSENT_SECONDS)
