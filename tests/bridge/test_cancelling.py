@@ -156,6 +156,36 @@ def test_a_task_that_somebody_in_vplus_removed_before_it_was_ever_read_ends_its_
     assert (found.state, found.error_code) == ("failed", "task_vanished")
 
 
+def cancel_with(bridge: Bridge, member: Member, asked: Asked, *, between: float) -> None:
+    """Ask vPlus to cancel, with so many of its seconds between the last look at the task and the request."""
+    ask_cancel(member, asked)
+    [attempt] = cancel_attempts(asked)
+    claim = send._claim(attempt.tenant_id, attempt.pk)
+    assert claim is not None
+    prepared = send.WRITES[claim.action].prepare(bridge.client, claim)
+    bridge.simulator.control.step(between)
+    with bridge.client.open_write() as channel:
+        request = send._mark(claim, prepared, bridge.client.dialect)
+        assert request is not None
+        send.record(claim, channel.send(request))
+
+
+def test_a_backup_whose_task_a_late_cancel_removed_is_told_by_its_record(
+    cast: Cast, start_simulator: StartSimulator
+) -> None:
+    """Crash point: the cancel has seen the export queued; it arrives when that has ended, and the store follows."""
+    bridge = Bridge(start_simulator(export_seconds=(1.0, 1.0), store_gap_seconds=5.0))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    asked = queued(bridge, cast.oscar)
+    cancel_with(bridge, cast.oscar, asked, between=3)
+    bridge.poll()
+    assert operation(asked).state == "cancelling"
+    bridge.run(steps=40)
+    assert operation(asked).state == "succeeded"
+    assert "too_late_to_cancel" in operation(asked).warnings
+
+
 @pytest.mark.parametrize("in_time", [True, False], ids=["in time", "after the restore has ended"])
 def test_a_queued_restore_whose_task_is_gone_is_cancelled_only_where_no_import_follows(
     in_time: bool, cast: Cast, start_simulator: StartSimulator, settings: Any
@@ -167,17 +197,7 @@ def test_a_queued_restore_whose_task_is_gone_is_cancelled_only_where_no_import_f
     asked = ask_restore(cast.oscar)
     bridge.send()
     bridge.poll()
-    ask_cancel(cast.oscar, asked)
-    [attempt] = cancel_attempts(asked)
-    claim = send._claim(attempt.tenant_id, attempt.pk)
-    assert claim is not None
-    prepared = send.WRITES[claim.action].prepare(bridge.client, claim)
-    if not in_time:
-        bridge.simulator.control.step(3)
-    with bridge.client.open_write() as channel:
-        request = send._mark(claim, prepared, bridge.client.dialect)
-        assert request is not None
-        send.record(claim, channel.send(request))
+    cancel_with(bridge, cast.oscar, asked, between=0 if in_time else 3)
     bridge.poll()
     assert operation(asked).state == "cancelling", "gone is not cancelled yet"
     if in_time:
