@@ -61,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate", type=float, default=0.15, help="about which share of vPlus's calls fails (%(default)s)"
     )
-    parser.add_argument("--restores", type=float, default=0.25, help="which share of them are restores (%(default)s)")
     parser.add_argument(
         "--logs", action="store_true", help="print the processes' logs where the reckoning is not clean"
     )
@@ -77,7 +76,6 @@ def _chaos(stack: Stack, arguments: argparse.Namespace) -> int:
         "operations": arguments.operations,
         "seconds": 60 * arguments.minutes,
         "seed": arguments.seed,
-        "restores": arguments.restores,
         "tenants": _tenants(),
     }
     say(f"  {arguments.minutes:g} minutes of trouble, seed {arguments.seed}:")

@@ -18,8 +18,8 @@ from typing import Any
 import requests
 
 CLIENTS = 6
-SEVERAL, CANCELLED = 0.2, 0.15
-"""How often a client asks for backups of several machines at once, and how often it cancels."""
+RESTORED, SEVERAL, CANCELLED = 0.25, 0.2, 0.15
+"""How often a client asks for a restore, or for backups of several machines at once, and how often it cancels."""
 PATIENCE = 20.0
 
 
@@ -31,8 +31,6 @@ class Orders:
     operations: int
     seconds: float
     seed: int
-    restores: float
-    """The share of wishes that are restores."""
     tenants: list[dict[str, Any]]
     """Each with a ``token``, its ``machines`` and the ``target`` that its restores go to."""
 
@@ -79,7 +77,7 @@ def run(orders: Orders) -> Results:
 
 def _ask(http: requests.Session, orders: Orders, chance: random.Random, results: Results) -> None:
     tenant = chance.choice(orders.tenants)
-    wish = _restore_of if chance.random() < orders.restores else _backup_of
+    wish = _restore_of if chance.random() < RESTORED else _backup_of
     body = wish(http, orders.url, tenant, chance)
     if body is None:
         results.note("no point to restore")
@@ -90,8 +88,7 @@ def _ask(http: requests.Session, orders: Orders, chance: random.Random, results:
         return
     mine = [one["id"] for one in answer.json()["operations"] if not one["already_active"]]
     results.take(mine)
-    # Of a restore that is cancelled while vPlus is at it, what it has made by then is not told right yet (exactly-once.md).
-    if mine and wish is _backup_of and chance.random() < CANCELLED:
+    if mine and chance.random() < CANCELLED:
         time.sleep(chance.uniform(0, 4))
         what, _ = _call(http, "POST", f"{orders.url}/api/v1/operations/{mine[0]}/cancel/", tenant["token"], {})
         results.note(f"cancel: {what}")

@@ -124,7 +124,9 @@ def reckon(
     for one in told:
         claimed |= set(one.keys)
         mine = [entry for key in one.keys for entry in entries.get(key, [])]
-        made = {guid for entry in mine for guid in entry["backups"] if stored.get(guid) == one.virtual_machine}
+        # A restore's entry names the backup that it reads, which it did not make.
+        exports = [entry for entry in mine if entry["call"] == EXPORT]
+        made = {guid for entry in exports for guid in entry["backups"] if stored.get(guid) == one.virtual_machine}
         made |= {guid for key in one.keys for guid in born.get(key, ())}
         result.ends[one.state] += 1
         result.settled += one.state in ENDED

@@ -92,7 +92,7 @@ BORN = [{"guid": "vm-new", "name": "web-1-restored-k7q2f"}, {"guid": MACHINE, "n
 
 
 def restore(name: str = "web-1-restored-k7q2f") -> dict[str, Any]:
-    return {"call": "POST /tasks/restore-and-import", "asked": {"restoredPeName": name}, "backups": []}
+    return {"call": "POST /tasks/restore-and-import", "asked": {"restoredPeName": name}, "backups": ["b-1"]}
 
 
 @pytest.mark.parametrize(
