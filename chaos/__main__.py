@@ -24,7 +24,7 @@ import django
 from django.core.management import call_command
 from django.db import OperationalError, close_old_connections
 
-from chaos.reckoning import ENDED, NEEDS_ATTENTION, Reckoning, reckon
+from chaos.reckoning import Reckoning, reckon
 from chaos.stack import SETTLED_AFTER, Stack, running_stack
 from chaos.trouble import Trouble
 from local_stack.child import stop_child
@@ -157,14 +157,14 @@ def _under_trouble(
 
 
 def _at_rest() -> bool:
-    """Wait until no operation is under way and no late task can turn up any more; tell whether that came in time."""
+    """Wait until nothing more comes of any operation and no late task can turn up; tell whether that came in time."""
     from chaos.portal_side import told
 
     give_up, quiet_since = time.monotonic() + REST_SECONDS, time.monotonic()
     while time.monotonic() < give_up:
         with suppress(OperationalError):
             close_old_connections()
-            if any(one.state not in ENDED | {NEEDS_ATTENTION} for one in told("chaos: at rest")):
+            if any(one.comes_to_more for one in told("chaos: at rest")):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > SETTLED_AFTER:
                 return True

@@ -5,7 +5,7 @@ from collections import defaultdict
 from tenants.scope import every_tenant
 from vplus_bridge.models import Attempt, Operation, VirtualMachine
 
-from .reckoning import Key, Told
+from .reckoning import RESTORED, Key, Told
 
 KINDS = ("backup", "restore")
 
@@ -22,7 +22,7 @@ def told(reason: str) -> list[Told]:
         rows = list(Operation.objects.filter(kind__in=KINDS).order_by("requested_at"))
         for row in rows:
             if row.restored_name:
-                keys[row.pk].append(("restore", row.restored_name))
+                keys[row.pk].append((RESTORED, row.restored_name))
         born = VirtualMachine.objects.filter(guid__in=[row.restored_vm_guid for row in rows if row.restored_vm_guid])
         owners = dict(born.values_list("guid", "tenant"))
         return [

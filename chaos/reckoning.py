@@ -7,7 +7,8 @@ settled          of these, the ones that ended: succeeded, failed, cancelled.
 needs attention  of these, the ones that the portal handed to a person because it does not know, and says so.
 lost             an operation that the API accepted and that is in no table; or that neither ended nor needs attention
                  when everything has come to rest; or that succeeded without what it was asked for: a stored record of its
-                 virtual machine made by one of its own tasks, or the virtual machine that a restore makes.
+                 virtual machine made by one of its own tasks, or the virtual machine that a restore makes; or a restore
+                 that cannot say which virtual machine it made, for then nobody finds it.
 doubled          an operation for which vPlus accepted two exports or two restores, and that does not tell ("ran twice").
 misreported      an operation whose end the journal contradicts: failed or cancelled and there all the same; failed in
                  a way that only happens in vPlus although vPlus never had it, or in a way that means vPlus never had it
@@ -29,6 +30,7 @@ ENDED = frozenset({"succeeded", "failed", "cancelled"})
 NEEDS_ATTENTION = "needs_attention"
 EXPORT = "POST /tasks/export"
 RESTORE = "POST /tasks/restore-and-import"
+RESTORED = "restore"
 Key = tuple[str, int | str]
 """What a write of ours can be told by: (virtual machine, stamp in ms), or ("restore", name of the new one)."""
 NEVER_SENT = frozenset(
@@ -64,6 +66,17 @@ class Told:
     keys: Collection[Key] = ()
     owned: bool = True
     """False: what it made is given to another tenant than the one that asked."""
+
+    @property
+    def is_restore(self) -> bool:
+        """Whether it makes a virtual machine."""
+        return any(what == RESTORED for what, _ in self.keys)
+
+    @property
+    def comes_to_more(self) -> bool:
+        """Whether something will still be told of it: it has not ended, or what it made is not known yet."""
+        unnamed = self.is_restore and self.state == "succeeded" and not self.made
+        return unnamed or self.state not in ENDED | {NEEDS_ATTENTION}
 
 
 @dataclass
@@ -116,7 +129,7 @@ def reckon(
     stored = {one["guid"]: one["vm"] for one in backups if one["status"] in STORED}
     born: dict[Key, set[str]] = {}
     for machine in machines:
-        born.setdefault(("restore", machine["name"]), set()).add(machine["guid"])
+        born.setdefault((RESTORED, machine["name"]), set()).add(machine["guid"])
     entries = _by_key(journal)
     claimed: set[Key] = set()
     result.asked = len(set(accepted) | by_id.keys())
@@ -150,6 +163,8 @@ def _judge(one: Told, mine: Sequence[Mapping[str, Any]], made: Collection[str], 
     elif one.state == "succeeded":
         if (one.made and one.made not in made) or not made:
             result.lost.append(f"{name}: nothing of it is there (told: {one.made or 'nothing named'})")
+        elif one.comes_to_more:
+            result.lost.append(f"{name}: there as {', '.join(sorted(made))}, and nobody is told")
     elif one.state in {"failed", "cancelled"} and one.error != DECIDED_BY_A_PERSON:
         if made:
             result.misreported.append(f"{name}: there as {', '.join(sorted(made))}")
@@ -167,5 +182,5 @@ def _by_key(journal: Iterable[Mapping[str, Any]]) -> dict[Key, list[Mapping[str,
             for machine in asked["protectedEntities"]:
                 entries.setdefault((machine["guid"], asked.get("windowStart", 0)), []).append(entry)
         elif entry["call"] == RESTORE:
-            entries.setdefault(("restore", asked.get("restoredPeName") or ""), []).append(entry)
+            entries.setdefault((RESTORED, asked.get("restoredPeName") or ""), []).append(entry)
     return entries

@@ -57,6 +57,7 @@ QUICK = {
     "store_seconds": [0.5, 1.5],
     "restore_seconds": [0.5, 1.5],
     "import_seconds": [1, 3],
+    "inventory_sync_seconds": 3,
 }
 _FOREIGN = ("DATABASE_", "REDIS_", "PORTAL_", "PROMETHEUS_", "ALLOWED_", "STATIC_", "VPLUS_", "SECRET_KEY", "PYTEST_")
 

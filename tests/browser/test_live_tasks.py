@@ -9,7 +9,7 @@ from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.bridge.scenes import export
 from tests.browser.conftest import sign_in
-from tests.browser.test_live_pages import COUNT_LOADS, MACHINES, go, same_page
+from tests.browser.test_live_pages import COUNT_LOADS, MACHINES, go, same_page, settled
 from tests.conftest import Bridge, Cast
 from tests.processes import Processes, redis_url
 from vplus_bridge.models import Task
@@ -52,7 +52,7 @@ def test_a_bar_comes_moves_and_goes_without_a_reload(path: str, watcher: Page, w
     expect(stage).to_have_text("Queued")
     working.run(steps=2)
     expect(stage).to_have_text("Exporting")
-    watcher.wait_for_timeout(2500)  # until everything is read again that the beginning made worth reading
+    settled(watcher)
     before, start = loads(watcher), share(watcher)
     working.run(steps=4)
     expect(bar).not_to_have_attribute("value", str(int(start)))
@@ -92,7 +92,8 @@ def test_who_does_not_see_the_machine_and_the_other_tenant_are_told_nothing(
         go(page, f"{web.url}/t/{slug}/virtual-machines/")
         pages.append(page)
     watcher, *others = pages
-    watcher.wait_for_timeout(2500)  # what the opening of streams has read again
+    for page in others:
+        settled(page)
     before = [loads(page) for page in others]
     export(working.simulator, WEB)
     working.poll()

@@ -99,7 +99,7 @@ def restore(name: str = "web-1-restored-k7q2f") -> dict[str, Any]:
     ("one", "journal", "machines", "expected"),
     [
         (told(made="vm-new", **RESTORED), [restore()], BORN, (0, 0, 0)),
-        (told(**RESTORED), [restore()], BORN, (0, 0, 0)),
+        (told(**RESTORED), [restore()], BORN, (1, 0, 0)),
         (told("failed", error="could_not_import", **RESTORED), [restore()], [], (0, 0, 0)),
         (told("failed", error="point_gone", **RESTORED), [], [], (0, 0, 0)),
         (told(made="vm-2", **RESTORED), [restore()], BORN, (1, 0, 0)),
@@ -111,7 +111,7 @@ def restore(name: str = "web-1-restored-k7q2f") -> dict[str, Any]:
         (told(made="b-1"), [export(7), restore()], [], (0, 0, 1)),
     ],
     ids=[
-        "restored", "restored and not yet known", "failed", "never sent", "another machine", "nothing there", "twice",
+        "restored", "made and never named", "failed", "never sent", "another machine", "nothing there", "twice",
         "cancelled but there", "had it after all", "another tenant's", "a write of nobody",
     ],
 )  # fmt: skip
