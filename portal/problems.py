@@ -11,6 +11,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from portal.database_away import is_away, is_busy
+from portal.scoped_request import ScopedRequest
 from tenants.refusals import Invalid, NotVisible, Refusal
 
 log = structlog.get_logger(__name__)
@@ -35,13 +36,13 @@ def refusal_page(request: HttpRequest, refusal: Refusal) -> HttpResponse:
 
 def api_exception_handler(problem: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a view of the API raised into a problem document, and see to it that the transaction is rolled back."""
-    request: HttpRequest = context["request"]._request  # DRF offers no other way to Django's request
-    request.failed = True  # type: ignore[attr-defined]
+    request: ScopedRequest = context["request"]._request  # DRF offers no other way to Django's request
+    request.failed = True
     refusal = _as_refusal(problem)
     if refusal is None:
         return None
     if isinstance(problem, Refusal):
-        request.refusal = refusal  # type: ignore[attr-defined]
+        request.refusal = refusal
     response = Response(document(request, refusal), status=refusal.status, content_type=PROBLEM)
     if refusal.status == 401:  # noqa: PLR2004
         response["WWW-Authenticate"] = 'Bearer realm="vPlus Portal"'

@@ -17,6 +17,7 @@ from structlog.contextvars import bind_contextvars
 
 from portal import problems
 from portal.client_address import client_address
+from portal.scoped_request import ScopedRequest
 from tenants import audit, entrance
 from tenants.refusals import NotAllowed, Refusal
 from tenants.rights import Actor, ProviderActor
@@ -27,28 +28,19 @@ _OBJECTS = ("guid", "operation_id", "token_id", "policy_id", "schedule_id")
 _TENANT_PAGE = re.compile(r"^/t/([^/]+)/")
 
 
-class ScopedRequest(HttpRequest):
-    """What a request carries inside a scope; for annotations."""
-
-    actor: Actor
-    provider: ProviderActor
-    reference: str
-
-
 class RequestScopeMiddleware:
     """Opens the scope that the path asks for, and closes it with a commit, or with a rollback when anything failed."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def __call__(self, request: ScopedRequest) -> HttpResponseBase:
         """Answer inside the scope of the path."""
         if "\0" in request.path_info:
             raise Http404  # nothing has such a name, and PostgreSQL takes none in a question
-        request.refusal = None  # type: ignore[attr-defined]
-        request.failed = False  # type: ignore[attr-defined]
-        # Whether what was asked may be in the database should that go away now: from the moment of the commit on.
-        request.may_be_saved = False  # type: ignore[attr-defined]
+        request.refusal = None
+        request.failed = False
+        request.may_be_saved = False
         if match := _TENANT_PAGE.match(request.path_info):
             response = self._tenant_page(request, match[1])
         elif request.path_info.startswith("/console/"):
@@ -56,21 +48,21 @@ class RequestScopeMiddleware:
         elif request.path_info.startswith("/api/v1/"):
             response = self._api(request)
         else:
-            request.may_be_saved = True  # type: ignore[attr-defined]  # each statement by itself
+            request.may_be_saved = True  # each statement by itself
             return self.get_response(request)
         timezone.deactivate()
         _audit_refusal(request)
         return response
 
-    def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponseBase | None:
+    def process_exception(self, request: ScopedRequest, problem: Exception) -> HttpResponseBase | None:
         """Note that the view failed, so that its transaction is rolled back; show a refusal as a page."""
-        request.failed = True  # type: ignore[attr-defined]
+        request.failed = True
         if isinstance(problem, Refusal):
-            request.refusal = problem  # type: ignore[attr-defined]
+            request.refusal = problem
             return problems.refusal_page(request, problem)
         return None
 
-    def _tenant_page(self, request: HttpRequest, slug: str) -> HttpResponseBase:
+    def _tenant_page(self, request: ScopedRequest, slug: str) -> HttpResponseBase:
         person = request.user
         if not person.is_authenticated:
             return redirect_to_login(request.get_full_path())
@@ -81,7 +73,7 @@ class RequestScopeMiddleware:
             entrance.remember_place(person, slug)
             return self._answer(request, actor, in_tenant(actor.tenant_id))
 
-    def _console(self, request: HttpRequest) -> HttpResponseBase:
+    def _console(self, request: ScopedRequest) -> HttpResponseBase:
         person = request.user
         if not person.is_authenticated:
             return redirect_to_login(request.get_full_path())
@@ -91,7 +83,7 @@ class RequestScopeMiddleware:
         with transaction.atomic():
             return self._answer(request, provider, every_tenant("console"))
 
-    def _api(self, request: HttpRequest) -> HttpResponseBase:
+    def _api(self, request: ScopedRequest) -> HttpResponseBase:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             return self.get_response(request)
@@ -104,27 +96,27 @@ class RequestScopeMiddleware:
         return self.get_response(request)
 
     def _answer(
-        self, request: HttpRequest, actor: Actor | ProviderActor, scope: AbstractContextManager[None]
+        self, request: ScopedRequest, actor: Actor | ProviderActor, scope: AbstractContextManager[None]
     ) -> HttpResponseBase:
         if isinstance(actor, Actor):
-            request.actor = actor  # type: ignore[attr-defined]
+            request.actor = actor
             bind_contextvars(tenant=actor.tenant_slug)
             timezone.activate(ZoneInfo(actor.time_zone))
         else:
-            request.provider = actor  # type: ignore[attr-defined]
+            request.provider = actor
             timezone.activate(ZoneInfo(actor.person.time_zone or "UTC"))
         with scope:
             response = self.get_response(request)
-            if request.failed or response.status_code >= 500:  # type: ignore[attr-defined]  # noqa: PLR2004
+            if request.failed or response.status_code >= 500:  # noqa: PLR2004
                 transaction.set_rollback(True)
             else:
-                request.may_be_saved = True  # type: ignore[attr-defined]
+                request.may_be_saved = True
         return response
 
 
-def _audit_refusal(request: HttpRequest) -> None:
+def _audit_refusal(request: ScopedRequest) -> None:
     """Leave a trace of a no, after the request's own transaction is gone: of each change, and of each missing right."""
-    refusal: Refusal | None = request.refusal  # type: ignore[attr-defined]
+    refusal = request.refusal
     actor = getattr(request, "actor", None) or getattr(request, "provider", None)
     if refusal is None or actor is None:
         return

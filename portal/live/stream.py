@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET
 
 from portal.live.events import framed
 from portal.live.subscriptions import Stream, hub
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from tenants.entrance import Sight, Watcher
 
 STILL_HERE = b": still here\n\n"

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web.filters import counted, pager
 from portal.web.runs import NEWEST_TASKS, filtered_tasks, run_bar, run_rows, runs_page, task_bar, under_way
 from portal.web.tasks_shown import task_rows

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import shown
 from portal.web.wording import moments, numbers, operation_words
 from tenants.refusals import Invalid, NotVisible
@@ -102,7 +102,7 @@ def backup_new(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     for text in refused:
         form.add_error(None, text)
     if form.errors:
-        request.failed = True  # type: ignore[attr-defined]  # nothing half asked stays behind
+        request.failed = True  # nothing half asked stays behind
     context = _context(actor, machines, form, now)
     return render(request, "web/backup/new.html", context, status=400 if form.errors else 200)
 

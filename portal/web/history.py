@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import points, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.point_calendar import month_calendar

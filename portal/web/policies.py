@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import policy_shown, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.virtual_machines import age
@@ -191,7 +191,7 @@ def policy_drift(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> H
             request_put_back(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
             messages.success(request, _("Yours is being put back."))
     except WrongState as problem:
-        request.failed = True  # type: ignore[attr-defined]  # nothing half accepted stays behind
+        request.failed = True  # nothing half accepted stays behind
         messages.warning(request, _told(problem))
     return redirect(page)
 

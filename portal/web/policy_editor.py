@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import policy_machines, policy_shown, schedule_preview
 from portal.web.policies import crumbs, may_change
 from portal.web.policy_forms import Editor, editor_of, first_schedule, posted_editor, weekday_names
@@ -129,7 +129,7 @@ def _save(request: ScopedRequest, actor: Actor, policy: Policy | None, editor: E
         else:
             messages.success(request, _("It is being saved. Until then everything runs as before."))
             return redirect(policy_shown.policy_url("policy_detail", actor.tenant_slug, UUID(operation.subject)))
-    request.failed = True  # type: ignore[attr-defined]  # nothing half asked stays behind
+    request.failed = True  # nothing half asked stays behind
     if policy is not None and late:
         editor.form = editor.form.at_version(policy.version)  # they were told: the next press is on top of it
     return _shown(request, actor, policy, editor, notice=notice, status=status)

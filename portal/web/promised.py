@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web.filters import FilterBar, pager
 from portal.web.virtual_machines import detail
 from portal.web.wording import operation_words

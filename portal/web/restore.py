@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import points, shown
 from portal.web.point_calendar import MonthCalendar, month_calendar
 from portal.web.virtual_machines import age
@@ -112,7 +112,7 @@ def restore_new(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         if request.method == "POST":
             outcome.status = 400
     if request.method == "POST":
-        request.failed = True  # type: ignore[attr-defined]  # nothing half asked stays behind
+        request.failed = True  # nothing half asked stays behind
     outcome.stop = _stop(actor, calendar, targets, running) or outcome.stop
     context = {
         **_frame_of(machine, tenant_slug, now),

@@ -9,7 +9,7 @@ from django.db.models.functions import Cast, Collate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import shown
 from portal.web.filters import FilterBar, Given, Select, counted
 from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, TaskRow, task_rows

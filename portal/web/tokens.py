@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web.filters import FilterBar, pager
 from portal.web.wording.badges import Badge
 from portal.web.wording.scopes import EVERYTHING, SCOPES
@@ -116,7 +116,7 @@ def token_new(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         else:
             return _made(request, tenant_slug, row, text)
     if form.errors:
-        request.failed = True  # type: ignore[attr-defined]  # nothing half made stays behind
+        request.failed = True  # nothing half made stays behind
     context = {"form": form, **_crumbs(tenant_slug, _("New token"))}
     return render(request, "web/tokens/new.html", context, status=400 if form.errors else 200)
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import points, policy_shown, restored, shown, tasks_shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web import shown
 from portal.web.filters import FilterBar, pager
 from portal.web.tasks_shown import task_word
@@ -159,12 +159,12 @@ def operation(request: ScopedRequest, operation_id: UUID) -> HttpResponse:
                     form.add_error(name if name in form.fields else None, " ".join(texts))
             except WrongState as problem:
                 messages.warning(request, problem.message)
-                request.failed = True  # type: ignore[attr-defined]  # nothing half done stays behind
+                request.failed = True  # nothing half done stays behind
                 return redirect("console:operation", operation_id=operation_id)
             else:
                 messages.success(request, str(EXITS[chosen].done))
                 return redirect("console:operation", operation_id=operation_id)
-        request.failed = True  # type: ignore[attr-defined]
+        request.failed = True
     context = _context(provider, attention.known(operation_id), form, chosen, now)
     return render(request, "web/console/operation.html", context, status=400 if form is not None else 200)
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.request_scope import ScopedRequest
+from portal.scoped_request import ScopedRequest
 from portal.web.filters import FilterBar, pager
 from portal.web.virtual_machines import age
 from portal.web.wording.platform_words import platform_word
@@ -54,7 +54,7 @@ def inbox(request: ScopedRequest) -> HttpResponse:
             except Invalid as problem:
                 for texts in problem.errors.values():
                     form.add_error(None, " ".join(texts))
-        request.failed = True  # type: ignore[attr-defined]  # nothing half done stays behind
+        request.failed = True  # nothing half done stays behind
     return render(
         request, "web/console/inbox.html", _context(request, provider, form), status=400 if form.errors else 200
     )
