@@ -1,13 +1,18 @@
-"""A vPlus that says exactly what a test tells it to say, for answers that no simulator would give."""
+"""A vPlus that says exactly what a test tells it to say, for answers that no simulator would give; and a roomy tenant."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tenants.scope import every_tenant
+from tests.bridge.policy_scenes import look
 from tests.client.conftest import authority, ca_file, endpoint, server_context  # noqa: F401  # fixtures used by name
 from tests.client.scripted_server import ScriptedServer, answer
+from tests.conftest import Bridge, Cast
 from vplus_bridge.client import VplusClient
+from vplus_bridge.models import VirtualMachine
+from vplus_bridge.ownership.assignment import assign
 
 
 class Teller:
@@ -51,3 +56,18 @@ def server(server_context: Any) -> Iterator[ScriptedServer]:  # noqa: F811  # a 
     scripted = ScriptedServer(server_context)
     yield scripted
     scripted.close()
+
+
+@pytest.fixture
+def roomy(cast: Cast, mirrored: Bridge) -> Bridge:
+    """Alpha has three machines that no policy of vPlus has, and the mirror holds vPlus's policies."""
+    control = mirrored.simulator.control
+    for name in ("alpha-second", "alpha-third"):
+        control.add_vm(name, project="project-alpha")
+    control.sync()
+    mirrored.sync()
+    with every_tenant("test"):
+        new = list(VirtualMachine.objects.filter(tenant=None, name__startswith="alpha-").values_list("guid", flat=True))
+        assign(tenant_id=cast.alpha.pk, vm_guids=new, by="test")
+    look(mirrored)
+    return mirrored

@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from tenants.scope import every_tenant, in_tenant
 from tests.conftest import Bridge, Member
-from vplus_bridge.models import Attempt, Operation, Policy, Schedule
+from vplus_bridge import jobs
+from vplus_bridge.mirror import policies as mirror
+from vplus_bridge.models import Attempt, Carrier, Operation, Policy, Schedule, VirtualMachine
 from vplus_bridge.protection import drafts
 from vplus_bridge.protection.drafts import PolicyDraft, ScheduleDraft
 from vplus_bridge.protection.request_policy import (
@@ -186,3 +188,33 @@ def same_in_both(bridge: HasSimulator) -> None:
             if found["interval"]:
                 found["hour"] = None
     assert there == ours
+
+
+def machine_named(name: str) -> str:
+    with every_tenant("test"):
+        return VirtualMachine.objects.get(name=name).guid
+
+
+def look(bridge: Bridge) -> None:
+    """Read vPlus's policies and schedules, and do what follows from it."""
+    mirror.read_policies(bridge.client)
+    jobs.after_policies()
+
+
+def fresh(policy: Policy) -> Policy:
+    with every_tenant("test"):
+        return Policy.objects.get(pk=policy.pk)
+
+
+def schedules_of(policy: Policy) -> list[Schedule]:
+    with every_tenant("test"):
+        return list(Schedule.objects.filter(policy=policy).order_by("position"))
+
+
+def carriers_of(policy: Policy) -> list[Carrier]:
+    with every_tenant("test"):
+        return list(Carrier.objects.filter(schedule__policy=policy).order_by("schedule__position", "position"))
+
+
+def drift_of(policy: Policy) -> set[str]:
+    return {one["field"] for one in fresh(policy).drift}

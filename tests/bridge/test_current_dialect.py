@@ -32,13 +32,14 @@ from tests.bridge.test_cancelling import (  # noqa: F401  # collected here
     test_a_running_backup_is_asked_once_and_told_as_cancelled_when_vplus_says_so,
     test_a_task_that_was_removed_before_it_was_ever_read_is_seen_to_have_gone,
 )
-from tests.bridge.test_policy_life import (  # noqa: F401  # collected here
-    roomy,
+from tests.bridge.test_policy_drift import (  # noqa: F401  # collected here
     test_a_change_in_vplus_is_shown_and_can_be_put_back,
+    test_what_was_deleted_in_vplus_is_put_back,
+)
+from tests.bridge.test_policy_life import (  # noqa: F401  # collected here
     test_a_machine_moves_from_a_to_b,
     test_only_what_differs_is_written,
     test_schedules_are_written_anew_for_a_clock_change,
-    test_what_was_deleted_in_vplus_is_put_back,
 )
 from tests.bridge.test_restore import (  # noqa: F401  # collected here
     test_a_machine_that_is_gone_is_restored_like_any_other,
