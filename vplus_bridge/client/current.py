@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 from vplus_bridge.client import guide
 from vplus_bridge.client.bodies import (
@@ -28,11 +28,18 @@ from vplus_bridge.client.drafts import (
     POLICIES,
     RULES,
     SCHEDULES,
+    NewPolicy,
+    NewSchedule,
+    PolicyMembers,
+    RestorePlace,
     RuleDraft,
-    Timing,
+    RuleMembers,
+    ScheduleMembers,
     changed_policy,
     changed_rule,
     changed_schedule,
+    new_policy,
+    new_schedule,
     policy_members,
     rule_destinations,
     rule_members,
@@ -142,16 +149,11 @@ def export_request(
 def restore_and_import_request(
     *,
     backup_guid: str,
-    hypervisor_guid: str | None = None,
-    hypervisor_manager_guid: str | None = None,
-    restored_name: str | None = None,
-    storage_uuid: str | None = None,
-    cluster_uuid: str | None = None,
     project_name: str | None = None,
-    data_center: str | None = None,
     tenant_label: str | None = None,
     location_guid: str | None = None,
     project_uuid: str | None = None,
+    **place: Unpack[RestorePlace],
 ) -> WriteRequest:
     """The copy to read is `backupLocation`, the project a header (vplus-api.md 2.2.4, 4.8, 4.9, 7.1).
 
@@ -164,70 +166,30 @@ def restore_and_import_request(
     source: dict[str, Any] = {"backup": reference(backup_guid)}
     if location_guid is not None:
         source["backupLocation"] = reference(location_guid)
-    members = guide.restore_members(
-        hypervisor_guid=hypervisor_guid,
-        hypervisor_manager_guid=hypervisor_manager_guid,
-        restored_name=restored_name,
-        storage_uuid=storage_uuid,
-        cluster_uuid=cluster_uuid,
-        data_center=data_center,
-    )
+    members = guide.restore_members(place)
     return _within_project(guide.restore_request({**source, **members}), project_uuid)
 
 
 def create_schedule_request(
     *,
-    name: str,
-    backup_type: str,
-    timing: Timing,
-    days_of_week: Iterable[str],
-    months: Iterable[str] = (),
-    occurrences: Iterable[str] = (),
-    active: bool = True,
-    rule_guids: Iterable[str] = (),
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **schedule: Unpack[NewSchedule],
 ) -> WriteRequest:
     """As in the guide, without the label (vplus-api.md 2.7)."""
-    members = schedule_members(
-        name=name,
-        backup_type=backup_type,
-        timing=timing,
-        days_of_week=days_of_week,
-        months=months,
-        occurrences=occurrences,
-        active=active,
-        rule_guids=rule_guids,
-    )
-    return _within_project(create_request(SCHEDULES, {**members, "type": enum("VM_BACKUP")}), project_uuid)
+    return _within_project(create_request(SCHEDULES, new_schedule(schedule)), project_uuid)
 
 
 def update_schedule_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    backup_type: str | None = None,
-    timing: Timing | None = None,
-    days_of_week: Iterable[str] | None = None,
-    months: Iterable[str] | None = None,
-    occurrences: Iterable[str] | None = None,
-    active: bool | None = None,
-    rule_guids: Iterable[str] | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[ScheduleMembers],
 ) -> WriteRequest:
     """As in the guide, without the label."""
-    changes = schedule_members(
-        name=name,
-        backup_type=backup_type,
-        timing=timing,
-        days_of_week=days_of_week,
-        months=months,
-        occurrences=occurrences,
-        active=active,
-        rule_guids=rule_guids,
-    )
-    return _within_project(replace_request(SCHEDULES, changed_schedule(current, changes)), project_uuid)
+    members = schedule_members(changes)
+    return _within_project(replace_request(SCHEDULES, changed_schedule(current, members)), project_uuid)
 
 
 def delete_schedule_request(guid: str, *, project_uuid: str | None = None) -> WriteRequest:
@@ -256,21 +218,16 @@ _NO_AUTO_ASSIGNMENT = {
 
 def create_policy_request(
     *,
-    name: str,
-    vm_guids: Iterable[str],
-    priority: int = 50,
-    auto_remove_non_present: bool = False,
     rule: RuleDraft | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **policy: Unpack[NewPolicy],
 ) -> WriteRequest:
     """With its rule, which is required (vplus-api.md 2.8, 3.8). Raises Invalid without one."""
     if rule is None:
         raise Invalid("this vPlus takes no policy without a rule")
     body = {
-        **policy_members(
-            name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
-        ),
+        **new_policy(policy),
         "autoAssignSettings": _NO_AUTO_ASSIGNMENT,
         "rules": [_rule(rule, None)],
         "active": True,
@@ -284,23 +241,18 @@ def create_policy_request(
 def update_policy_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    vm_guids: Iterable[str] | None = None,
-    priority: int | None = None,
-    auto_remove_non_present: bool | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[PolicyMembers],
 ) -> WriteRequest:
     """Its rules go back as they came: here too they are part of it.
 
     What `current` does not tell of itself or of a rule, and we would have written in one way only, goes back so.
     """
-    changes = policy_members(
-        name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
-    )
+    members = policy_members(changes)
     body = changed_policy(
         filled(current, {"active": True, "backupRetryCount": 0, **_POLICY_SWITCHES}),
-        {**changes, **given(projectUuid=project_uuid)},
+        {**members, **given(projectUuid=project_uuid)},
         required=("rules", "active", "backupRetryCount"),
     )
     if not body["rules"] or not isinstance(body["rules"], list):
@@ -347,19 +299,17 @@ def create_rule_request(rule: RuleDraft, *, policy_guid: str, project_uuid: str 
 def update_rule_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    schedule_guids: Iterable[str] | None = None,
     destination_guids: Sequence[str] | None = None,
-    policy_guid: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[RuleMembers],
 ) -> WriteRequest:
     """Retention stays with the role whose destination changes (vplus-api.md 2.8)."""
     current = _unprefixed(filled(current, {"active": True, "position": 0}))
-    changes = rule_members(name=name, schedule_guids=schedule_guids, policy_guid=policy_guid)
+    members = rule_members(**changes)
     if destination_guids is not None:
         entries = rule_destinations(destination_guids, current.get("ruleBackupDestinations"))
-        changes["ruleBackupDestinations"] = entries
-    body = changed_rule(current, changes, required=("ruleBackupDestinations", "active", "position"))
+        members["ruleBackupDestinations"] = entries
+    body = changed_rule(current, members, required=("ruleBackupDestinations", "active", "position"))
     return _within_project(replace_request(RULES, body), project_uuid)
 
 

@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, Unpack
 
 from vplus_bridge.client import current, guide
-from vplus_bridge.client.drafts import RuleDraft, Timing
+from vplus_bridge.client.drafts import (
+    NewPolicy,
+    NewSchedule,
+    PolicyMembers,
+    RestorePlace,
+    RuleDraft,
+    RuleMembers,
+    ScheduleMembers,
+)
 from vplus_bridge.client.outcome import WriteRequest
 from vplus_bridge.client.records import RawObject
 
@@ -74,16 +82,11 @@ class Dialect(Protocol):
         self,
         *,
         backup_guid: str,
-        hypervisor_guid: str | None = None,
-        hypervisor_manager_guid: str | None = None,
-        restored_name: str | None = None,
-        storage_uuid: str | None = None,
-        cluster_uuid: str | None = None,
         project_name: str | None = None,
-        data_center: str | None = None,
         tenant_label: str | None = None,
         location_guid: str | None = None,
         project_uuid: str | None = None,
+        **place: Unpack[RestorePlace],
     ) -> WriteRequest:
         """A new VM from a backup, never over an existing one (vplus-api.md 2.2.4).
 
@@ -101,16 +104,9 @@ class Dialect(Protocol):
     def create_schedule_request(
         self,
         *,
-        name: str,
-        backup_type: str,
-        timing: Timing,
-        days_of_week: Iterable[str],
-        months: Iterable[str] = (),
-        occurrences: Iterable[str] = (),
-        active: bool = True,
-        rule_guids: Iterable[str] = (),
         tenant_label: str | None = None,
         project_uuid: str | None = None,
+        **schedule: Unpack[NewSchedule],
     ) -> WriteRequest:
         """A schedule for VM backups; days, months and occurrences are in UTC, the last two empty for any (2.7, 4.2)."""
 
@@ -118,16 +114,9 @@ class Dialect(Protocol):
         self,
         current: RawObject,
         *,
-        name: str | None = None,
-        backup_type: str | None = None,
-        timing: Timing | None = None,
-        days_of_week: Iterable[str] | None = None,
-        months: Iterable[str] | None = None,
-        occurrences: Iterable[str] | None = None,
-        active: bool | None = None,
-        rule_guids: Iterable[str] | None = None,
         tenant_label: str | None = None,
         project_uuid: str | None = None,
+        **changes: Unpack[ScheduleMembers],
     ) -> WriteRequest:
         """A schedule changed; `rule_guids` and the other lists are the whole new lists."""
 
@@ -137,13 +126,10 @@ class Dialect(Protocol):
     def create_policy_request(
         self,
         *,
-        name: str,
-        vm_guids: Iterable[str],
-        priority: int = 50,
-        auto_remove_non_present: bool = False,
         rule: RuleDraft | None = None,
         tenant_label: str | None = None,
         project_uuid: str | None = None,
+        **policy: Unpack[NewPolicy],
     ) -> WriteRequest:
         """A VM backup policy that takes in no VM by itself (vplus-api.md 2.8, 4.25).
 
@@ -154,12 +140,9 @@ class Dialect(Protocol):
         self,
         current: RawObject,
         *,
-        name: str | None = None,
-        vm_guids: Iterable[str] | None = None,
-        priority: int | None = None,
-        auto_remove_non_present: bool | None = None,
         tenant_label: str | None = None,
         project_uuid: str | None = None,
+        **changes: Unpack[PolicyMembers],
     ) -> WriteRequest:
         """A policy changed; `vm_guids` is the whole new set of VMs, auto-assignment is off whatever it was."""
 
@@ -175,11 +158,9 @@ class Dialect(Protocol):
         self,
         current: RawObject,
         *,
-        name: str | None = None,
-        schedule_guids: Iterable[str] | None = None,
         destination_guids: Sequence[str] | None = None,
-        policy_guid: str | None = None,
         project_uuid: str | None = None,
+        **changes: Unpack[RuleMembers],
     ) -> WriteRequest:
         """A rule changed; the lists are the whole new lists. An embedded rule may need its `policy_guid` told."""
 

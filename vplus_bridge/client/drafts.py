@@ -1,10 +1,10 @@
-"""What a schedule, a rule or a policy is to be, and the members that both dialects write alike."""
+"""What a restored VM, a schedule, a rule or a policy is to be, and the members that both dialects write alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from vplus_bridge.client.bodies import (
     Body,
@@ -138,6 +138,23 @@ def checked_destinations(guids: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(guids))
 
 
+# Restores
+
+
+class RestorePlace(TypedDict, total=False):
+    """Where a restored VM goes and what it is called there: exactly one of hypervisor and manager.
+
+    Storage and cluster go by the platform's uuid, not by guid (vplus-api.md 1.4).
+    """
+
+    hypervisor_guid: str | None
+    hypervisor_manager_guid: str | None
+    restored_name: str | None
+    storage_uuid: str | None
+    cluster_uuid: str | None
+    data_center: str | None
+
+
 # Schedules
 
 _SCHEDULE_PLAINERS: Mapping[str, Plainer] = {
@@ -162,18 +179,46 @@ _SCHEDULE_REQUIRED = (
 )
 
 
-def schedule_members(
-    *,
-    name: str | None,
-    backup_type: str | None,
-    timing: Timing | None,
-    days_of_week: Iterable[str] | None,
-    months: Iterable[str] | None,
-    occurrences: Iterable[str] | None,
-    active: bool | None,
-    rule_guids: Iterable[str] | None,
-) -> Body:
+class ScheduleMembers(TypedDict, total=False):
+    """What can be said of a schedule; what is None or left out stays as it is.
+
+    Days, months and occurrences are in UTC, the last two empty for any (vplus-api.md 2.7, 4.2).
+    """
+
+    name: str | None
+    backup_type: str | None
+    timing: Timing | None
+    days_of_week: Iterable[str] | None
+    months: Iterable[str] | None
+    occurrences: Iterable[str] | None
+    active: bool | None
+    rule_guids: Iterable[str] | None
+
+
+class NewSchedule(TypedDict, total=False):
+    """What makes a schedule: in any month, on any occurrence of the day, active and of no rule, unless told otherwise."""
+
+    name: Required[str]
+    backup_type: Required[str]
+    timing: Required[Timing]
+    days_of_week: Required[Iterable[str]]
+    months: Iterable[str]
+    occurrences: Iterable[str]
+    active: bool
+    rule_guids: Iterable[str]
+
+
+def new_schedule(schedule: NewSchedule) -> Body:
+    """The members of a schedule that is to be made, which is one for VM backups. Raises Invalid."""
+    plain: NewSchedule = {"months": (), "occurrences": (), "active": True, "rule_guids": (), **schedule}
+    return {**schedule_members(plain), "type": enum("VM_BACKUP")}
+
+
+def schedule_members(said: ScheduleMembers | NewSchedule) -> Body:
     """The members of a schedule for what is given (vplus-api.md 2.7). Raises Invalid."""
+    name, backup_type, timing = said.get("name"), said.get("backup_type"), said.get("timing")
+    days_of_week, months, occurrences = said.get("days_of_week"), said.get("months"), said.get("occurrences")
+    active, rule_guids = said.get("active"), said.get("rule_guids")
     days = None if days_of_week is None else enums(days_of_week, DAYS_OF_WEEK, "day of the week")
     if days == []:
         raise Invalid("a schedule needs a day of the week at least")
@@ -206,14 +251,37 @@ def changed_schedule(current: RawObject, changes: Body, required: Iterable[str] 
 # Policies
 
 
-def policy_members(
-    *, name: str | None, priority: int | None, auto_remove_non_present: bool | None, vm_guids: Iterable[str] | None
-) -> Body:
+class PolicyMembers(TypedDict, total=False):
+    """What can be said of a policy; what is None or left out stays as it is. `vm_guids` is the whole set of its VMs."""
+
+    name: str | None
+    vm_guids: Iterable[str] | None
+    priority: int | None
+    auto_remove_non_present: bool | None
+
+
+class NewPolicy(TypedDict, total=False):
+    """What makes a policy: of middle priority, and no VM leaves it by itself, unless told otherwise."""
+
+    name: Required[str]
+    vm_guids: Required[Iterable[str]]
+    priority: int
+    auto_remove_non_present: bool
+
+
+def new_policy(policy: NewPolicy) -> Body:
+    """The members of a policy that is to be made. Raises Invalid."""
+    plain: NewPolicy = {"priority": 50, "auto_remove_non_present": False, **policy}
+    return policy_members(plain)
+
+
+def policy_members(said: PolicyMembers | NewPolicy) -> Body:
     """The members of a policy for what is given (vplus-api.md 2.8). Raises Invalid."""
+    name, priority, vm_guids = said.get("name"), said.get("priority"), said.get("vm_guids")
     return given(
         name=None if name is None else checked_name(name),
         priority=None if priority is None else checked_priority(priority),
-        autoRemoveNonPresent=auto_remove_non_present,
+        autoRemoveNonPresent=said.get("auto_remove_non_present"),
         vms=None if vm_guids is None else references(vm_guids),
     )
 
@@ -232,8 +300,17 @@ def changed_policy(current: RawObject, changes: Body, required: Iterable[str]) -
 # Rules
 
 
-def rule_members(*, name: str | None, schedule_guids: Iterable[str] | None, policy_guid: str | None) -> Body:
+class RuleMembers(TypedDict, total=False):
+    """What can be said of a rule; what is None or left out stays as it is. Its destinations are each dialect's own."""
+
+    name: str | None
+    schedule_guids: Iterable[str] | None
+    policy_guid: str | None
+
+
+def rule_members(**said: Unpack[RuleMembers]) -> Body:
     """The members of a rule for what is given, but for its destinations (vplus-api.md 2.8). Raises Invalid."""
+    name, schedule_guids, policy_guid = said.get("name"), said.get("schedule_guids"), said.get("policy_guid")
     return given(
         name=None if name is None else checked_name(name),
         schedules=None if schedule_guids is None else references(schedule_guids),

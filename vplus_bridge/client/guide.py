@@ -5,8 +5,8 @@ The functions are those of `dialect.Dialect`, where each of them is explained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 from vplus_bridge.client.bodies import (
     checked_name,
@@ -22,13 +22,20 @@ from vplus_bridge.client.drafts import (
     POLICIES,
     RULES,
     SCHEDULES,
+    NewPolicy,
+    NewSchedule,
+    PolicyMembers,
+    RestorePlace,
     RuleDraft,
-    Timing,
+    RuleMembers,
+    ScheduleMembers,
     changed_policy,
     changed_rule,
     changed_schedule,
     checked_destinations,
     destinations_in,
+    new_policy,
+    new_schedule,
     policy_members,
     rule_destinations,
     rule_members,
@@ -101,51 +108,33 @@ def export_request(
 def restore_and_import_request(
     *,
     backup_guid: str,
-    hypervisor_guid: str | None = None,
-    hypervisor_manager_guid: str | None = None,
-    restored_name: str | None = None,
-    storage_uuid: str | None = None,
-    cluster_uuid: str | None = None,
     project_name: str | None = None,
-    data_center: str | None = None,
     tenant_label: str | None = None,
     location_guid: str | None = None,
     project_uuid: str | None = None,
+    **place: Unpack[RestorePlace],
 ) -> WriteRequest:
     """The backup is a bare guid and the project goes by its name (vplus-api.md 2.2.4, 4.8, 4.9)."""
     body = {
         "backup": reference(backup_guid)["guid"],
-        **restore_members(
-            hypervisor_guid=hypervisor_guid,
-            hypervisor_manager_guid=hypervisor_manager_guid,
-            restored_name=restored_name,
-            storage_uuid=storage_uuid,
-            cluster_uuid=cluster_uuid,
-            data_center=data_center,
-        ),
+        **restore_members(place),
         **given(restoreProject=project_name, tenantId=tenant_label),
     }
     return restore_request(body)
 
 
-def restore_members(
-    *,
-    hypervisor_guid: str | None,
-    hypervisor_manager_guid: str | None,
-    restored_name: str | None,
-    storage_uuid: str | None,
-    cluster_uuid: str | None,
-    data_center: str | None,
-) -> dict[str, Any]:
+def restore_members(place: RestorePlace) -> dict[str, Any]:
     """What both dialects say about the place of a restore. Raises Invalid."""
+    hypervisor_guid, hypervisor_manager_guid = place.get("hypervisor_guid"), place.get("hypervisor_manager_guid")
+    restored_name, data_center = place.get("restored_name"), place.get("data_center")
     if (hypervisor_guid is None) == (hypervisor_manager_guid is None):
         raise Invalid("a restore goes either to a hypervisor or to a hypervisor manager")
     return given(
         hypervisor=None if hypervisor_guid is None else reference(hypervisor_guid),
         hypervisorManager=None if hypervisor_manager_guid is None else reference(hypervisor_manager_guid),
         restoredPeName=None if restored_name is None else checked_name(restored_name),
-        restoreStorageId=storage_uuid,
-        restoreClusterId=cluster_uuid,
+        restoreStorageId=place.get("storage_uuid"),
+        restoreClusterId=place.get("cluster_uuid"),
         dataCenter=None if data_center is None else {"name": data_center},
         # True would delete every VM of that name in the project: the portal never asks for it (vplus-api.md 4.19).
         overwrite=False,
@@ -179,57 +168,24 @@ def cancel_queued_request(task_guid: str) -> WriteRequest:
 
 def create_schedule_request(
     *,
-    name: str,
-    backup_type: str,
-    timing: Timing,
-    days_of_week: Iterable[str],
-    months: Iterable[str] = (),
-    occurrences: Iterable[str] = (),
-    active: bool = True,
-    rule_guids: Iterable[str] = (),
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **schedule: Unpack[NewSchedule],
 ) -> WriteRequest:
     """With `tenantId` (vplus-api.md 2.7)."""
-    members = schedule_members(
-        name=name,
-        backup_type=backup_type,
-        timing=timing,
-        days_of_week=days_of_week,
-        months=months,
-        occurrences=occurrences,
-        active=active,
-        rule_guids=rule_guids,
-    )
-    return create_request(SCHEDULES, {**members, "type": enum("VM_BACKUP"), **given(tenantId=tenant_label)})
+    return create_request(SCHEDULES, {**new_schedule(schedule), **given(tenantId=tenant_label)})
 
 
 def update_schedule_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    backup_type: str | None = None,
-    timing: Timing | None = None,
-    days_of_week: Iterable[str] | None = None,
-    months: Iterable[str] | None = None,
-    occurrences: Iterable[str] | None = None,
-    active: bool | None = None,
-    rule_guids: Iterable[str] | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[ScheduleMembers],
 ) -> WriteRequest:
     """The label must be known: a PUT without it may clear it (vplus-api.md 7.1)."""
-    changes = schedule_members(
-        name=name,
-        backup_type=backup_type,
-        timing=timing,
-        days_of_week=days_of_week,
-        months=months,
-        occurrences=occurrences,
-        active=active,
-        rule_guids=rule_guids,
-    )
-    body = changed_schedule(current, {**changes, **given(tenantId=tenant_label)}, required=("tenantId",))
+    members = schedule_members(changes)
+    body = changed_schedule(current, {**members, **given(tenantId=tenant_label)}, required=("tenantId",))
     return replace_request(SCHEDULES, body)
 
 
@@ -240,20 +196,15 @@ def delete_schedule_request(guid: str, *, project_uuid: str | None = None) -> Wr
 
 def create_policy_request(
     *,
-    name: str,
-    vm_guids: Iterable[str],
-    priority: int = 50,
-    auto_remove_non_present: bool = False,
     rule: RuleDraft | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **policy: Unpack[NewPolicy],
 ) -> WriteRequest:
     """Without its rule, which is the second step (vplus-api.md 3.8): one that is given is Invalid."""
     if rule is not None:
         raise Invalid("this vPlus takes a policy first and its rule by a call of its own")
-    members = policy_members(
-        name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
-    )
+    members = new_policy(policy)
     disabled = {"mode": enum("DISABLED")}
     return create_request(POLICIES, {**members, "autoAssignSettings": disabled, **given(tenantId=tenant_label)})
 
@@ -261,18 +212,13 @@ def create_policy_request(
 def update_policy_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    vm_guids: Iterable[str] | None = None,
-    priority: int | None = None,
-    auto_remove_non_present: bool | None = None,
     tenant_label: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[PolicyMembers],
 ) -> WriteRequest:
     """The label must be known: a PUT without it may clear it (vplus-api.md 7.1)."""
-    changes = policy_members(
-        name=name, priority=priority, auto_remove_non_present=auto_remove_non_present, vm_guids=vm_guids
-    )
-    body = changed_policy(current, {**changes, **given(tenantId=tenant_label)}, required=("tenantId",))
+    members = policy_members(changes)
+    body = changed_policy(current, {**members, **given(tenantId=tenant_label)}, required=("tenantId",))
     return replace_request(POLICIES, body)
 
 
@@ -290,22 +236,20 @@ def create_rule_request(rule: RuleDraft, *, policy_guid: str, project_uuid: str 
 def update_rule_request(
     current: RawObject,
     *,
-    name: str | None = None,
-    schedule_guids: Iterable[str] | None = None,
     destination_guids: Sequence[str] | None = None,
-    policy_guid: str | None = None,
     project_uuid: str | None = None,
+    **changes: Unpack[RuleMembers],
 ) -> WriteRequest:
     """A server that tells the destinations in the current dialect's form gets them back in both, saying the same."""
-    changes = rule_members(name=name, schedule_guids=schedule_guids, policy_guid=policy_guid)
+    members = rule_members(**changes)
     entries = current.get("ruleBackupDestinations")
     if destination_guids is not None:
-        changes["backupDestinations"] = checked_destinations(destination_guids)
+        members["backupDestinations"] = checked_destinations(destination_guids)
         if entries is not None:
-            changes["ruleBackupDestinations"] = rule_destinations(destination_guids, entries)
+            members["ruleBackupDestinations"] = rule_destinations(destination_guids, entries)
     elif current.get("backupDestinations") is None:
-        changes |= given(backupDestinations=destinations_in(entries))
-    return replace_request(RULES, changed_rule(current, changes, required=("backupDestinations",)))
+        members |= given(backupDestinations=destinations_in(entries))
+    return replace_request(RULES, changed_rule(current, members, required=("backupDestinations",)))
 
 
 def delete_rule_request(guid: str, *, project_uuid: str | None = None) -> WriteRequest:
