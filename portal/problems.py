@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from portal.database_away import is_away, is_busy
 from portal.scoped_request import ScopedRequest
-from tenants.refusals import Invalid, NotVisible, Refusal
+from tenants.refusals import Invalid, NotSignedIn, NotVisible, Refusal
 
 log = structlog.get_logger(__name__)
 PROBLEM = "application/problem+json"
@@ -136,9 +136,7 @@ def _as_refusal(problem: Exception) -> Refusal | None:
     if isinstance(problem, drf.ValidationError):
         return Invalid(_flat(problem.detail))
     if isinstance(problem, drf.NotAuthenticated | drf.AuthenticationFailed):
-        return _Plain(
-            401, "not_authenticated", "Not signed in", "Send a token that is valid: Authorization: Bearer <token>."
-        )
+        return NotSignedIn()
     if isinstance(problem, drf.APIException):
         return _Plain(problem.status_code, str(problem.default_code), "This cannot be done", str(problem.detail))
     return None

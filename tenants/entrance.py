@@ -17,6 +17,7 @@ from tenants.models.membership import Membership, Role
 from tenants.models.person import Person as PersonRow
 from tenants.models.tenant import Tenant
 from tenants.models.token import Token as TokenRow
+from tenants.refusals import NotSignedIn, NotVisible, Refusal
 from tenants.rights import Actor, Person, ProviderActor, Token, sees_all_of_tenant
 from tenants.scope import every_tenant, in_tenant
 
@@ -58,7 +59,7 @@ def member_of(person: PersonRow, slug: str, *, address: str | None = None) -> Ac
     """Return the person as a member of the tenant with this slug, or None: no such tenant, or not theirs."""
     with every_tenant("entrance: membership of the person who asks"):
         membership = Membership.objects.select_related("tenant").filter(person_id=person.pk, tenant__slug=slug).first()
-    return _actor(person, membership, None, address) if membership else None
+    return _let_in(person, membership, None, address) if membership else None
 
 
 def places_of(person_id: UUID) -> Sequence[Place]:
@@ -118,7 +119,7 @@ def bearer_of(text: str, *, address: str | None = None) -> Actor | ProviderActor
         if row is None or (row.expires_at and row.expires_at <= now) or not row.person.is_active:
             return None
         _used(row, now)
-        token = Token(row.pk, row.name, frozenset(row.scopes), row.expires_at)
+        token = _as_token(row)
         if row.tenant_id is None:
             person = row.person
             return (
@@ -129,7 +130,42 @@ def bearer_of(text: str, *, address: str | None = None) -> Actor | ProviderActor
         membership = (
             Membership.objects.select_related("tenant").filter(person_id=row.person_id, tenant_id=row.tenant_id).first()
         )
-    return _actor(row.person, membership, token, address) if membership else None
+    return _let_in(row.person, membership, token, address) if membership else None
+
+
+def still_member(actor: Actor) -> Actor:
+    """Return a member as they stand at this moment, in the tenant's open scope: role, grants and token may be others by now.
+
+    Raises what they would be told if they came only now: NotVisible, or NotSignedIn where they come with a token.
+    """
+    rows = Membership.objects.select_related("tenant", "person").filter(pk=actor.membership_id, person__is_active=True)
+    membership = rows.first()
+    if membership is None:
+        raise _gone(actor)
+    return _actor(membership.person, membership, _still_valid(actor.token), actor.address)
+
+
+def still_provider(provider: ProviderActor) -> ProviderActor:
+    """Return one of the provider's people as they stand at this moment, in the open wide scope. Raises as `still_member`."""
+    person = PersonRow.objects.filter(pk=provider.person.id, is_active=True).exclude(provider_role="").first()
+    if person is None:
+        raise _gone(provider)
+    token = _still_valid(provider.token)
+    return ProviderActor(_as_person(person), person.provider_role, token, provider.address)
+
+
+def _gone(who: Actor | ProviderActor) -> Refusal:
+    return NotSignedIn() if who.token else NotVisible()
+
+
+def _still_valid(token: Token | None) -> Token | None:
+    """Return the token as it is now, None where none was shown. Raises NotSignedIn where it has ended."""
+    if token is None:
+        return None
+    row = tokens.working(TokenRow.objects.filter(pk=token.id), timezone.now()).first()
+    if row is None:
+        raise NotSignedIn
+    return _as_token(row)
 
 
 def seen(actor: Actor, last_seen_at: datetime | None, now: datetime) -> None:
@@ -177,13 +213,20 @@ def invitation_path(person: PersonRow) -> str:
     return f"/accounts/password/reset/key/{key}/"
 
 
+def _let_in(person: PersonRow, membership: Membership, token: Token | None, address: str | None) -> Actor:
+    with in_tenant(membership.tenant_id):
+        actor = _actor(person, membership, token, address)
+        seen(actor, membership.last_seen_at, timezone.now())
+    return actor
+
+
 def _actor(person: PersonRow, membership: Membership, token: Token | None, address: str | None) -> Actor:
     tenant: Tenant = membership.tenant
     now = timezone.now()
     with in_tenant(tenant.pk):
         open_grants = Grant.objects.filter(Q(until=None) | Q(until__gt=now), membership_id=membership.pk, ended_at=None)
         grants = dict(open_grants.values_list("virtual_machine_guid", "role"))
-        actor = Actor(
+        return Actor(
             person=_as_person(person, membership),
             tenant_id=tenant.pk,
             tenant_slug=tenant.slug,
@@ -199,8 +242,10 @@ def _actor(person: PersonRow, membership: Membership, token: Token | None, addre
             address=address,
             provider_role=person.provider_role,
         )
-        seen(actor, membership.last_seen_at, now)
-    return actor
+
+
+def _as_token(row: TokenRow) -> Token:
+    return Token(row.pk, row.name, frozenset(row.scopes), row.expires_at)
 
 
 def _as_person(person: PersonRow, membership: Membership | None = None) -> Person:

@@ -12,6 +12,7 @@ from tenants.models.membership import Membership
 from tenants.models.person import Person
 from tenants.models.tenant import Tenant, valid_slug
 from tenants.refusals import Invalid
+from tenants.turns import take_turn
 
 
 def make_tenant(*, slug: str, name: str, vplus_tenant_id: str = "", time_zone: str = "UTC") -> Tenant:
@@ -119,6 +120,7 @@ def _give_place(person: Person, tenant: Tenant, role: str) -> None:
     if not made and before != role:
         membership.role = role
         membership.save(update_fields=["role"])
+        take_turn(tenant.pk)
     audit.record(
         None,
         "member.add" if made else "member.change",

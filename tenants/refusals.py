@@ -40,6 +40,16 @@ class NotVisible(Refusal):
         super().__init__("not_found", message, errors=errors)
 
 
+class NotSignedIn(Refusal):
+    """Nobody is known behind the request, or not any more (401)."""
+
+    status = 401
+    title = "Not signed in"
+
+    def __init__(self) -> None:
+        super().__init__("not_authenticated", "Send a token that is valid: Authorization: Bearer <token>.")
+
+
 class NotAllowed(Refusal):
     """Seen, but the role does not allow it (403)."""
 

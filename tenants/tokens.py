@@ -12,6 +12,7 @@ from tenants import audit
 from tenants.models.token import Token
 from tenants.refusals import Invalid, NotVisible, WrongState
 from tenants.rights import Actor, Right
+from tenants.turns import take_turn
 
 PREFIX = "vpp_"
 LONGEST_NAME = 100
@@ -126,6 +127,7 @@ def revoke(actor: Actor, token_id: UUID, *, now: datetime) -> Token:
     row = token(actor, token_id)
     if working(Token.objects.filter(pk=row.pk), now).update(revoked_at=now):
         row.revoked_at = now
+        take_turn(actor.tenant_id)
         audit.record(
             actor,
             "token.revoke",

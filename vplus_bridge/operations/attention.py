@@ -11,8 +11,10 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from tenants import audit
+from tenants.entrance import still_provider
 from tenants.refusals import Invalid, NotVisible, WrongState
 from tenants.rights import ProviderActor, Right
+from tenants.turns import take_turn
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.operations.follow import END_UNKNOWN
@@ -130,10 +132,13 @@ def abandon(actor: ProviderActor, operation_id: UUID, *, reason: str, now: datet
 
 
 def _waiting_one(actor: ProviderActor, operation_id: UUID, reason: str) -> Operation:
-    actor.require(Right.PROVIDER_CHANGE)
-    operation = Operation.objects.select_for_update().filter(pk=operation_id).first()
-    if operation is None:
+    tenant_id = Operation.objects.filter(pk=operation_id).values_list("tenant_id", flat=True).first()
+    if tenant_id is not None:
+        take_turn(tenant_id)
+    still_provider(actor).require(Right.PROVIDER_CHANGE)
+    if tenant_id is None:
         raise NotVisible
+    operation = Operation.objects.select_for_update().get(pk=operation_id)
     if not reason.strip():
         raise Invalid({"reason": ["Say why; the tenant's admins can read it in their audit."]})
     if len(reason) > LONGEST_REASON:

@@ -8,9 +8,10 @@ from django.db import transaction
 from structlog.contextvars import get_contextvars
 
 from tenants import audit
-from tenants.models import Tenant
+from tenants.entrance import still_member
 from tenants.refusals import NotAllowed
 from tenants.rights import Actor
+from tenants.turns import take_turn
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations import told
@@ -19,17 +20,21 @@ from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.wake import wake_sender
 
 
-def locked_tenant(actor: Actor) -> Tenant:
-    """Lock the tenant's row until the transaction ends, so that two who press at once are answered with one operation.
+def in_turn(actor: Actor) -> Actor:
+    """Lock the tenant's row until the transaction ends, and return who asks as they stand under the lock.
 
-    Raises NotAllowed where the tenant is suspended.
+    So two who press at once are answered with one operation, and what was taken away since the request began (a role, a
+    grant, the membership, the token) is not used any more: from here on only what is returned says who may. Raises
+    NotVisible, NotSignedIn, and NotAllowed where the tenant is suspended.
     """
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
-    if tenant.suspended_at is not None:
+    take_turn(actor.tenant_id)
+    actor = still_member(actor)
+    if actor.suspended:
         raise NotAllowed(
-            "tenant_suspended", f"{tenant.name} is suspended. You can read, but start nothing new. Ask your provider."
+            "tenant_suspended",
+            f"{actor.tenant_name} is suspended. You can read, but start nothing new. Ask your provider.",
         )
-    return tenant
+    return actor
 
 
 def begin(

@@ -14,13 +14,13 @@ from django.db.models import Max, Q
 from structlog.contextvars import get_contextvars
 
 from tenants import audit
-from tenants.models import Tenant
-from tenants.refusals import Invalid, NotAllowed, NotVisible, WrongState
+from tenants.refusals import Invalid, NotVisible, WrongState
 from tenants.rights import Actor, Right
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import gap_open
 from vplus_bridge.operations import visible
+from vplus_bridge.operations.begin import in_turn
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome, Step
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.operations.transitions import fail, move
@@ -59,11 +59,11 @@ def request_cancel(actor: Actor, operation_id: UUID, *, now: datetime) -> Operat
 
     Raises NotVisible, NotAllowed, or WrongState where it has ended already or this vPlus cannot cancel.
     """
+    actor = in_turn(actor)
     visible.operation(actor, operation_id)
     # Whoever sends marks under this same lock: either the mark is seen here, or the cancel is seen there.
     operation = Operation.objects.select_for_update().get(pk=operation_id)
     actor.require(Right.CANCEL, operation.virtual_machine_guid)
-    _refuse_suspended(actor)
     if operation.kind not in CANCELLABLE:
         raise WrongState("cannot_be_cancelled", "This cannot be cancelled. It ends by itself in a moment.")
     if operation.state == State.CANCELLING:
@@ -104,15 +104,14 @@ def request_task_cancel(actor: Actor, task_guid: str, *, now: datetime) -> tuple
     Raises NotVisible, NotAllowed, Invalid for a task that is not a stage of a backup or restore, or WrongState where it
     has ended, belongs to an operation (which is what to cancel then), or this vPlus cannot cancel.
     """
+    actor = in_turn(actor)
     task = visible_objects.tasks(actor).filter(guid=task_guid).first()
     if task is None:
         raise NotVisible(errors={"task": ["There is no such task that you can see."]})
     machine = task.virtual_machine_guid
     actor.require(Right.CANCEL, machine)
-    _refuse_suspended(actor)
     if task.type not in TASK_TYPES:
         raise Invalid({"task": ["Only exports, stores, restores and imports can be cancelled."]})
-    Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
     running = Operation.objects.filter(kind=Kind.CANCEL_TASK, subject=task_guid, state__in=ACTIVE).first()
     if running is not None:
         return running, True
@@ -244,11 +243,3 @@ def _live_tasks(operation: Operation) -> Iterable[str]:
     linked = ChainTask.objects.filter(attempt__step__operation=operation).values_list("task_guid", flat=True)
     ended = set(Task.objects.filter(guid__in=linked, live=False).values_list("guid", flat=True))
     return [guid for guid in linked.order_by("linked_at") if guid not in ended]
-
-
-def _refuse_suspended(actor: Actor) -> None:
-    if actor.suspended:
-        raise NotAllowed(
-            "tenant_suspended",
-            f"{actor.tenant_name} is suspended. You can read, but start nothing new. Ask your provider.",
-        )

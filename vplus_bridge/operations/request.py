@@ -14,7 +14,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.operations.backup_places import Places, places_of
-from vplus_bridge.operations.begin import begin, locked_tenant
+from vplus_bridge.operations.begin import begin, in_turn
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.ownership import visible
@@ -78,15 +78,15 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
     Raises NotVisible (with the guids), Invalid (with the fields), NotAllowed, or WrongState where none could start.
     Nothing is started in any of these cases.
     """
+    actor = in_turn(actor)
     guids = list(dict.fromkeys(wish.virtual_machines))
     machines = _visible_machines(actor, guids)
     for guid in guids:
         actor.require(Right.BACK_UP, guid)
-    tenant = locked_tenant(actor)
     window = _window(wish, now)
     errors = {**_field_errors(wish, now, window), **_gone_errors(machines)}
     destinations = {row.destination_guid: row.label for row in visible.destinations(actor)}
-    errors.update(_destination_errors(wish, destinations, tenant.name))
+    errors.update(_destination_errors(wish, destinations, actor.tenant_name))
     places = places_of(actor, machines)
     if not errors:
         errors.update(_nowhere_errors(wish, list(places.values())))

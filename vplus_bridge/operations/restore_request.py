@@ -12,7 +12,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.mirror.instants import to_ms
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.mirror.words import why_not_restorable
-from vplus_bridge.operations.begin import begin, locked_tenant
+from vplus_bridge.operations.begin import begin, in_turn
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.operations.request import LONGEST_WINDOW, Asked, NoneStarted, RefusedOne
@@ -85,9 +85,9 @@ def request_restore(actor: Actor, wish: RestoreWish, *, now: datetime) -> Asked:
     the same machine is under way. Nothing is started in any of these cases. The same wish again is answered with the
     operation that is there.
     """
+    actor = in_turn(actor)
     point, machine = point_and_machine(actor, wish.restore_point)
     actor.require(Right.RESTORE, machine.guid)
-    locked_tenant(actor)
     given = wish.given()
     running = Operation.objects.filter(subject=machine.guid, kind=Kind.RESTORE, state__in=ACTIVE).first()
     if running is not None:

@@ -25,7 +25,7 @@ from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import schedule_records
 from vplus_bridge.protection.models import Policy, PolicyMember
 from vplus_bridge.protection.outcome import deleted, label_machines
-from vplus_bridge.protection.request_policy import editable, lock_tenant, refuse_old
+from vplus_bridge.protection.request_policy import editable, policy_turn, refuse_old
 from vplus_bridge.protection.rewriting import CannotCarry, replan
 from vplus_bridge.protection.shown_drift import refuse_unseen
 from vplus_bridge.protection.stored import columns_of, plan_columns, row_values, spec_of
@@ -41,7 +41,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
     something else differs by now, WrongState: also where what vPlus holds cannot be said here, naming it; then it can be
     put back.
     """
-    lock_tenant(actor)
+    actor = policy_turn(actor)
     policy = editable(actor, policy_id)
     refuse_old(policy, version)
     # Read once, so that what is taken over is what was compared: the mirror may be written in between.

@@ -13,6 +13,8 @@ from tenants import audit
 from tenants.models import Tenant
 from tenants.refusals import WrongState
 from tenants.rights import Actor
+from tenants.scope import scoped_tenant_id
+from tenants.turns import take_turn
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.protection import course
@@ -71,7 +73,7 @@ def portals_turn(policy_id: UUID, action: str, now: datetime) -> tuple[Author, P
 
     None where vPlus does not hold the policy, somebody's change has to end first, or the same failed a moment ago.
     """
-    tenant = Tenant.objects.select_for_update(no_key=True).get()
+    tenant = take_turn(scoped_tenant_id())
     policy = Policy.objects.filter(pk=policy_id, state=PolicyState.KEPT).first()
     if policy is None or _failed_just_now(policy, action, now):
         return None

@@ -12,8 +12,9 @@ from uuid import UUID
 import structlog
 from django.db.models import Q, QuerySet
 
-from tenants.models import Tenant
 from tenants.refusals import WrongState
+from tenants.scope import scoped_tenant_id
+from tenants.turns import take_turn
 from vplus_bridge.mirror.models import VplusPolicy, VplusSchedule
 from vplus_bridge.mirror.policies import POLICIES, SCHEDULES
 from vplus_bridge.mirror.read_state import read_at
@@ -54,7 +55,7 @@ def orphans() -> dict[tuple[UUID, UUID], list[Orphan]]:
 
 def remove(policy_id: UUID, found: list[Orphan], now: datetime) -> Operation | None:
     """Ask for orphans of one policy to be removed, in the scope of its tenant; None where that has to wait."""
-    tenant = Tenant.objects.select_for_update(no_key=True).get()
+    tenant = take_turn(scoped_tenant_id())
     policy = Policy.objects.filter(pk=policy_id).first()
     # Looked at again under the lock under which everything is asked.
     held = _held(name for _action, _guid, name in found)

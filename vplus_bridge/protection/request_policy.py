@@ -13,9 +13,9 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from tenants import audit
-from tenants.models import Tenant
-from tenants.refusals import NotAllowed, WrongState
+from tenants.refusals import WrongState
 from tenants.rights import Actor, Right
+from vplus_bridge.operations.begin import in_turn
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.protection import drafts, visible
@@ -39,7 +39,7 @@ def request_policy_create(actor: Actor, draft: PolicyDraft, *, now: datetime) ->
     The same draft again, while it is under way, is answered with the operation that is. Raises NotAllowed, NotVisible
     (machines), Invalid (fields), WrongState.
     """
-    lock_tenant(actor)
+    actor = policy_turn(actor)
     draft = _tidied(draft)
     wish = {"action": "create", "draft": drafts.as_json(draft)}
     if running := Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE, wish=wish).first():
@@ -77,7 +77,7 @@ def request_policy_change(
     Raises NotVisible, NotAllowed, Invalid, WrongState: with the code `changed_by_somebody` and, by field, what changed
     where the version is an older one.
     """
-    lock_tenant(actor)
+    actor = policy_turn(actor)
     policy = editable(actor, policy_id)
     draft = _tidied(draft)
     wish = {"action": "change", "draft": drafts.as_json(draft), "version": version}
@@ -111,7 +111,7 @@ def request_policy_change(
 
 def request_policy_delete(actor: Actor, policy_id: UUID, *, version: int, now: datetime) -> Operation:
     """Ask for a policy to be deleted with its schedules; restore points stay. Raises as `request_policy_change`."""
-    lock_tenant(actor)
+    actor = policy_turn(actor)
     policy = editable(actor, policy_id)
     wish = {"action": "delete"}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
@@ -133,7 +133,7 @@ def request_put_back(
     `shown` is the digest of what differed where a person was shown that. Raises as `request_policy_change`, and
     DriftChanged where something else differs by now.
     """
-    lock_tenant(actor)
+    actor = policy_turn(actor)
     policy = editable(actor, policy_id)
     wish = {"action": "put_back"}
     if running := Operation.objects.filter(subject=str(policy.pk), state__in=ACTIVE, wish=wish).first():
@@ -180,15 +180,11 @@ def request_put_back(
     return operation
 
 
-def lock_tenant(actor: Actor) -> Tenant:
-    """Take the tenant row's lock for somebody who may change policies. Raises NotAllowed."""
+def policy_turn(actor: Actor) -> Actor:
+    """Take the tenant row's lock, and return who asks as one who may change policies under it. Raises as `in_turn`."""
+    actor = in_turn(actor)
     actor.require(Right.POLICIES)
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
-    if tenant.suspended_at is not None:
-        raise NotAllowed(
-            "tenant_suspended", f"{tenant.name} is suspended. You can read, but start nothing new. Ask your provider."
-        )
-    return tenant
+    return actor
 
 
 def editable(actor: Actor, policy_id: UUID) -> Policy:
