@@ -160,8 +160,10 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
 
 def _link_new_machines(jobs: restore_chain.Jobs) -> None:
     """Give new machines to those who restored them, where that is sure by what the inventory shows now."""
-    with every_tenant("jobs: what restores made"):
+    with every_tenant("jobs: what restore jobs name"):
         new_machines.note_named(jobs)
+    # By itself: it waits until nobody writes machines, and must hold no operation that such a one wants.
+    with every_tenant("jobs: what restores made"):
         _linked, moved = new_machines.link_new_machines()
         if moved:
             verdict.judge(moved)

@@ -66,6 +66,27 @@ def test_a_change_in_vplus_is_shown_and_can_be_put_back(cast: Cast, roomy: Bridg
     assert fresh(policy).drift == []
 
 
+def test_a_machine_that_another_policys_change_is_about_is_not_accepted_meanwhile(cast: Cast, roomy: Bridge) -> None:
+    """Else two policies would have it, and the other's operation could never end."""
+    other = machine_named("alpha-second")
+    silver = made(roomy, cast.alice, name="Silver", virtual_machines=(other,))
+    gold = made(roomy, cast.alice)
+    running = asked_to_change(cast.alice, silver, schedules=(replace(NIGHTLY, time_of_day=time(3, 0)),))
+    roomy.simulator.control.protection.change("policies", fresh(gold).vplus_guid, vms=[NEW, other])
+    look(roomy)
+    actor = cast.alice.actor
+    with in_tenant(actor.tenant_id), pytest.raises(WrongState) as caught:
+        accept_drift(actor, gold.pk, version=1, now=timezone.now())
+    assert caught.value.code == "operation_active"
+    assert "Silver" in caught.value.message
+    assert carried_out(roomy, running).state == "failed"
+    look(roomy)
+    with in_tenant(actor.tenant_id):
+        accept_drift(actor, gold.pk, version=1, now=timezone.now())
+    with every_tenant("test"):
+        assert set(fresh(gold).members.values_list("virtual_machine_guid", flat=True)) == {NEW, other}
+
+
 def test_a_change_in_vplus_can_be_accepted(cast: Cast, roomy: Bridge) -> None:
     policy = made(roomy, cast.alice)
     other = machine_named("alpha-second")

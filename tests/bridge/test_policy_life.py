@@ -31,7 +31,7 @@ from tests.bridge.policy_scenes import (
 from tests.conftest import Bridge, Cast
 from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
-from vplus_bridge.models import Operation, Policy, ReadState, VirtualMachine, VplusSchedule
+from vplus_bridge.models import Operation, Policy, PolicyMember, ReadState, VirtualMachine, VplusSchedule
 from vplus_bridge.protection import orphans
 from vplus_bridge.protection.attached import attached_promises
 from vplus_bridge.protection.drift import written_since_read
@@ -61,6 +61,21 @@ def test_a_paused_policy_holds_its_schedules_inactive_and_goes_on(cast: Cast, mi
         actives = {held["active"] for held in upstream(mirrored).values() if "active" in held}
         assert actives == {not paused}
     assert all(row.active for row in schedules_of(policy))
+
+
+def test_a_policy_has_what_was_written_also_where_an_older_reading_put_it_elsewhere(
+    cast: Cast, mirrored: Bridge
+) -> None:
+    """Crash point: all is written; before that is recorded, an attached policy follows what was read before."""
+    asked = asked_to_create(cast.alice)
+    with every_tenant("test"):
+        attached = Policy.objects.create(
+            tenant=cast.alpha, name="The provider's", state="kept", attached=True, vplus_guid="held"
+        )
+        PolicyMember.objects.create(tenant=cast.alpha, policy=attached, virtual_machine_guid=NEW)
+    assert carried_out(mirrored, asked).state == "succeeded"
+    with every_tenant("test"):
+        assert PolicyMember.objects.get(virtual_machine_guid=NEW).policy_id == policy_of(asked).pk
 
 
 def test_two_who_edit_at_once_do_not_lose_one(cast: Cast, mirrored: Bridge) -> None:

@@ -178,6 +178,10 @@ def tenant_by_slug(slug: str) -> Tenant:
 
 def _hand_over(vm_guids: list[str], tenant_id: UUID) -> None:
     """Give the whole history to a tenant: backups, tasks and operations with all that hangs on them."""
+    # In the order of everybody else: machines before their history, operations before their tasks.
+    list(
+        VirtualMachine.objects.select_for_update(of=("self",)).filter(guid__in=vm_guids).order_by("guid").values("guid")
+    )
     OwnershipChange.objects.filter(virtual_machine_guid__in=vm_guids).update(handed_over=True)
     of_machines = "virtual_machine_guid = ANY(%s)"
     operations = f"SELECT id FROM vplus_bridge_operation WHERE {of_machines}"  # noqa: S608  # constants
@@ -186,10 +190,10 @@ def _hand_over(vm_guids: list[str], tenant_id: UUID) -> None:
     with connection.cursor() as cursor:
         for table, which in (
             ("vplus_bridge_backup", of_machines),
-            ("vplus_bridge_task", of_machines),
             # Operations and the ledger are rooms above this one, so their tables are only named. Each row points at one of its own
             # tenant; that is checked at the end of the transaction.
             ("vplus_bridge_operation", of_machines),
+            ("vplus_bridge_task", of_machines),
             ("vplus_bridge_failuretold", f"operation_id IN ({operations})"),
             ("vplus_bridge_expectedrun", of_machines),
             ("vplus_bridge_step", f"operation_id IN ({operations})"),

@@ -12,6 +12,7 @@ from tenants.refusals import WrongState
 from tenants.rights import Actor
 from vplus_bridge.client import ScheduleRecord
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedDestination
@@ -51,7 +52,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
         raise WrongState("not_read_since", _("vPlus was not read since this was last written. Try again in a minute."))
     if not found:
         raise WrongState("no_difference", _("vPlus holds what stands here, so there is nothing to accept."))
-    refuse_while_changing([policy])
+    refuse_while_changing([policy], machines=_came(policy, found))
     drift, before = kept_of(policy, found), drafts.draft_of(policy)
     refuse_unseen(drift, shown)
     author = author_of(actor)
@@ -74,6 +75,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
 def _take_over(
     policy: Policy, found: Sequence[Difference], records: Mapping[str, ScheduleRecord], by: str, now: datetime
 ) -> None:
+    one_at_a_time()  # before the first row of members is written
     if any(one.field == "policy" for one in found):
         deleted(policy, by, now)
         return
@@ -121,6 +123,13 @@ def _changes(actor: Actor, before: PolicyDraft, after: PolicyDraft) -> list[dict
     labels = {row.destination_guid: row.label for row in visible.destinations(actor)}
     named = visible.virtual_machines(actor).filter(guid__in=[*before.virtual_machines, *after.virtual_machines])
     return changes_between(before, after, labels | dict(named.values_list("guid", "name")))
+
+
+def _came(policy: Policy, found: Sequence[Difference]) -> list[str]:
+    """Return the machines that it would take over."""
+    ours = set(policy.members.values_list("virtual_machine_guid", flat=True))
+    theirs = next((one.theirs for one in found if one.field == "virtual_machines"), ours)
+    return sorted(set(theirs) - ours)
 
 
 def _members(policy: Policy, theirs: list[str]) -> list[str]:

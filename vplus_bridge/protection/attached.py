@@ -18,6 +18,7 @@ from tenants.rights import ProviderActor, Right
 from vplus_bridge.client import plain_name
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.by_provider import owned_by
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.drafts import LONGEST_NAME
@@ -101,6 +102,7 @@ def detach_policy(*, tenant_id: UUID, guid: str, actor: ProviderActor | None = N
 
 def bring_up_to_date() -> None:
     """Let attached policies say what the mirror holds; one that is gone in vPlus is gone here."""
+    one_at_a_time()  # before the first policy is written: what is labelled comes after it
     rows = {row.guid: row for row in VplusPolicy.objects.filter(gone_at=None)}
     for policy in Policy.objects.filter(attached=True, state=PolicyState.KEPT):
         row = rows.get(policy.vplus_guid)

@@ -39,10 +39,11 @@ def note_drift(now: datetime) -> int:
         changing.update(plan["touches"])
     changed = 0
     rows = Policy.objects.filter(state=PolicyState.KEPT, attached=False, compared_at__lt=read_since)
-    for policy in rows.order_by("pk").iterator(chunk_size=500):
-        if str(policy.pk) in changing:
-            continue
+    rows = rows.exclude(pk__in=changing).order_by("pk")
+    # All of them before the first policy is written, as everywhere: machines first.
+    for policy in rows.filter(auto_remove_gone=True).iterator(chunk_size=500):
         _follow_removals(policy)
+    for policy in rows.iterator(chunk_size=500):
         found = kept_of(policy, differences(policy))
         if found == policy.drift and (policy.differs_since is not None) == bool(found):
             continue
@@ -57,15 +58,15 @@ def note_drift(now: datetime) -> int:
 def _follow_removals(policy: Policy) -> None:
     """Take machines out that vPlus took out by itself because they are gone, as the policy asks."""
     row = _read_since_written(policy)
-    if not policy.auto_remove_gone or row is None or row.vm_guids is None:
+    if row is None or row.vm_guids is None:
         return
     missing = policy.members.exclude(virtual_machine_guid__in=row.vm_guids)
     guids = list(missing.values_list("virtual_machine_guid", flat=True))
     gone = [machine.guid for machine in VirtualMachine.objects.filter(guid__in=guids) if machine.gone]
     if not gone:
         return
-    missing.filter(virtual_machine_guid__in=gone).delete()
     label_machines(gone, "")
+    missing.filter(virtual_machine_guid__in=gone).delete()
     audit.record(
         None,
         "policy.machines_gone",

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.protection.ledger_models import PolicyPromise
 from vplus_bridge.protection.timetable import Timetable, next_firing, timetable_of
 
@@ -30,8 +31,11 @@ def grace() -> timedelta:
 def write_what_is_due(now: datetime) -> int:
     """Write the runs that have become due, and when the next ones are; return how many rows were made."""
     made = 0
-    due = PolicyPromise.objects.filter(next_run_at__lte=now).order_by("next_run_at", "pk")[:MOST_PROMISES]
-    for promise in due:
+    due = PolicyPromise.objects.filter(next_run_at__lte=now).order_by("next_run_at", "pk")
+    if not due.exists():
+        return 0
+    one_at_a_time()  # a promise that is brought up to date meanwhile must not be written over by what it was
+    for promise in due[:MOST_PROMISES]:
         made += write_due(promise, now)
         promise.written_until = now
         promise.next_run_at = next_firing(timetables_of(promise), now)

@@ -14,6 +14,7 @@ from django.db.models import Min, Q, QuerySet
 
 from vplus_bridge.mirror.models import Backup, ReadState, Task, VirtualMachine
 from vplus_bridge.mirror.read_state import CONTACT, TASKS_FULL, read_at
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.protection.evidence import (
     AT_FIRING,
@@ -74,6 +75,9 @@ def settle_of(vm_guids: Iterable[str], now: datetime) -> set[str]:
 def _settle(chosen: QuerySet[ExpectedRun], now: datetime) -> set[str]:
     # Locked in one order before evidence is read: of two workers at one run, the later sees what the earlier wrote.
     keys = list(chosen.values_list("pk", flat=True)[:MOST_RUNS])
+    if not keys:
+        return set()
+    one_at_a_time()  # before the first of these locks: who writes machines and takes their runs along has that, too
     rows = list(ExpectedRun.objects.filter(pk__in=keys, look_at__isnull=False).order_by("pk").select_for_update())
     if not rows:
         return set()

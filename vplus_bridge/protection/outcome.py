@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.operations.models import Attempt, Operation, Outcome
 from vplus_bridge.protection.models import Carrier, Policy, PolicyMember, PolicyState, Schedule
 from vplus_bridge.protection.stored import row_values
@@ -17,6 +18,7 @@ from vplus_bridge.protection.stored import row_values
 
 def written(operation: Operation, now: datetime, *, as_meant: bool) -> None:
     """Make the rows say what was written; `as_meant` tells whether a fresh read showed just that."""
+    one_at_a_time()  # before the policy's lock, as in all that write machines and policies
     apply = operation.plan["apply"]
     policy = Policy.objects.select_for_update().filter(pk=UUID(operation.subject)).first()
     if policy is None:
@@ -61,6 +63,7 @@ def not_written(operation: Operation, now: datetime) -> None:
 
 def label_machines(guids: Iterable[str], name: str) -> None:
     """Let machines bear the name of the policy that they are in; empty where they are in none."""
+    one_at_a_time()
     VirtualMachine.objects.filter(guid__in=list(guids)).exclude(policy_label=name).update(policy_label=name)
 
 
@@ -86,6 +89,8 @@ def _members(policy: Policy, guids: list[str], leaving: dict[str, list[str]], no
     leavers = policy.members.exclude(virtual_machine_guid__in=guids)
     label_machines(leavers.values_list("virtual_machine_guid", flat=True), "")
     leavers.delete()
+    # A machine is in one policy; an older reading may have put it elsewhere since this was asked for.
+    PolicyMember.objects.filter(virtual_machine_guid__in=guids).exclude(policy=policy).delete()
     there = set(policy.members.values_list("virtual_machine_guid", flat=True))
     PolicyMember.objects.bulk_create(
         PolicyMember(tenant_id=policy.tenant_id, policy=policy, virtual_machine_guid=guid)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
+from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.protection.expected import write_due
 from vplus_bridge.protection.ledger_models import PolicyPromise, PromiseState
 from vplus_bridge.protection.models import LIVING, Policy
@@ -50,7 +51,11 @@ class Promised:
 
 
 def refresh(now: datetime) -> None:
-    """Bring every promise up to date with the mirror; what was due by an old one is written to the ledger before."""
+    """Bring every promise up to date with the mirror; what was due by an old one is written to the ledger before.
+
+    One at a time, with those who write machines: each does what follows from the rows that it sees.
+    """
+    one_at_a_time()
     pairs = set(
         VirtualMachine.objects.exclude(policy_guid="").order_by().values_list("tenant_id", "policy_guid").distinct()
     )
