@@ -1,6 +1,7 @@
 """Pages of a list by the last row shown, not by counting: steady while rows come and go, equally quick on every page.
 
-A cursor carries the sort keys of one row and is signed, so that nobody can make one up and a broken one is noticed.
+A cursor carries the sort keys of one row and what list it is a place of, and is signed, so that nobody can make one up
+and a broken one is noticed.
 """
 
 from collections.abc import Sequence
@@ -46,13 +47,27 @@ class Page(Generic[M]):
     previous_cursor: str | None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What a cursor is a place in: lists of different things can have orders of one name, whose keys are of other types."""
+
+    of: str
+    keyset: Keyset
+
+    @classmethod
+    def in_list(cls, rows: QuerySet[Any], keyset: Keyset) -> "_Place":
+        """Return it for a list."""
+        return cls(f"{rows.model._meta.label}:{keyset.name}", keyset)
+
+
 def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M]:
     """Return at most ``size`` rows behind the cursor (empty: from the beginning), in one SQL statement.
 
-    Raises Invalid naming ``cursor`` where it is broken, or was made for a list of another order.
+    Raises Invalid naming ``cursor`` where it is broken, or was made for another list, or for another order of this one.
     """
-    back, after = _opened(cursor, keyset) if cursor else (False, None)
-    return _page(_behind(rows, keyset, after, size, back=back), keyset, size, back=back, inside=after is not None)
+    place = _Place.in_list(rows, keyset)
+    back, after = _opened(cursor, place) if cursor else (False, None)
+    return _page(_behind(rows, keyset, after, size, back=back), place, size, back=back, inside=after is not None)
 
 
 def merged_page_of(lists: Sequence[QuerySet[Any]], keyset: Keyset, cursor: str, size: int) -> Page[Any]:
@@ -61,11 +76,12 @@ def merged_page_of(lists: Sequence[QuerySet[Any]], keyset: Keyset, cursor: str, 
     Each list knows every key, of one type and never empty; the last tells the rows of all lists apart. Text among the
     keys has to be collated as "C", so that PostgreSQL and Python order it alike. Raises Invalid as page_of does.
     """
-    back, after = _opened(cursor, keyset) if cursor else (False, None)
+    place = _Place.in_list(lists[0], keyset)
+    back, after = _opened(cursor, place) if cursor else (False, None)
     found = [row for rows in lists for row in _behind(rows, keyset, after, size, back=back)]
     for key, name in reversed(list(zip(keyset.keys, _names(keyset), strict=True))):
         found.sort(key=attrgetter(name), reverse=key.descending != back)
-    return _page(found, keyset, size, back=back, inside=after is not None)
+    return _page(found, place, size, back=back, inside=after is not None)
 
 
 def _behind(rows: QuerySet[M], keyset: Keyset, after: Sequence[Value] | None, size: int, *, back: bool) -> list[M]:
@@ -81,15 +97,14 @@ def _behind(rows: QuerySet[M], keyset: Keyset, after: Sequence[Value] | None, si
     return list(keyed.order_by(*order)[: size + 1])
 
 
-def _page(found: list[M], keyset: Keyset, size: int, *, back: bool, inside: bool) -> Page[M]:
-    names = _names(keyset)
+def _page(found: list[M], place: _Place, size: int, *, back: bool, inside: bool) -> Page[M]:
     more, found = len(found) > size, found[:size]
     if back:
         found.reverse()
     return Page(
         rows=found,
-        next_cursor=_sealed(keyset, names, found[-1], back=False) if found and (more or back) else None,
-        previous_cursor=_sealed(keyset, names, found[0], back=True) if found and (more if back else inside) else None,
+        next_cursor=_sealed(place, found[-1], back=False) if found and (more or back) else None,
+        previous_cursor=_sealed(place, found[0], back=True) if found and (more if back else inside) else None,
     )
 
 
@@ -138,9 +153,9 @@ def _signer() -> Signer:
     return Signer(salt=SALT)
 
 
-def _sealed(keyset: Keyset, names: Sequence[str], row: Model, *, back: bool) -> str:
-    values = [_plain(getattr(row, name)) for name in names]
-    return _signer().sign_object([keyset.name, int(back), values], serializer=JSONSerializer, compress=True)
+def _sealed(place: _Place, row: Model, *, back: bool) -> str:
+    values = [_plain(getattr(row, name)) for name in _names(place.keyset)]
+    return _signer().sign_object([place.of, int(back), values], serializer=JSONSerializer, compress=True)
 
 
 def _plain(value: Any) -> Any:
@@ -149,16 +164,15 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def _opened(cursor: str, keyset: Keyset) -> tuple[bool, list[Value]]:
+def _opened(cursor: str, place: _Place) -> tuple[bool, list[Value]]:
     broken = Invalid({"cursor": ["This cursor is broken. Leave it out to begin with the first page."]})
     if len(cursor) > LONGEST_CURSOR:
         raise broken
     try:
-        name, back, values = _signer().unsign_object(cursor, serializer=JSONSerializer)
+        of, back, values = _signer().unsign_object(cursor, serializer=JSONSerializer)
     except BadSignature:
         raise broken from None
-    if name != keyset.name or len(values) != len(keyset.keys):
-        raise Invalid(
-            {"cursor": ["This cursor belongs to a list in another order. Leave it out to begin with the first page."]}
-        )
+    if of != place.of or len(values) != len(place.keyset.keys):
+        words = "This cursor belongs to another list, or to this one in another order."
+        raise Invalid({"cursor": [f"{words} Leave it out to begin with the first page."]})
     return bool(back), [datetime.fromisoformat(v["t"]) if isinstance(v, dict) else v for v in values]

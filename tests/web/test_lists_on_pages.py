@@ -1,6 +1,7 @@
 """Lists on pages: filters, order, pages of a list; a price that grows neither with the rows nor with the tenants."""
 
 from datetime import timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.db import connection
@@ -11,7 +12,7 @@ from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows
 from tests.conftest import Cast
 from tests.pages import Page
-from tests.web.conftest import ACTIVITY, INBOX, LIST, Visitor
+from tests.web.conftest import ACTIVITY, ALPHA, INBOX, LIST, Visitor
 from vplus_bridge.models import Backup, Task, VirtualMachine
 
 POINTS, BACKUPS, MACHINE_ACTIVITY, TASKS = (
@@ -20,6 +21,7 @@ POINTS, BACKUPS, MACHINE_ACTIVITY, TASKS = (
     f"{LIST}vm-0/activity/",
     f"{ACTIVITY}tasks/",
 )
+LISTS = (LIST, BACKUPS, ACTIVITY, TASKS)
 EVERY_LIST = [LIST, POINTS, BACKUPS, MACHINE_ACTIVITY, ACTIVITY, TASKS, INBOX]
 
 
@@ -179,6 +181,18 @@ def test_a_broken_cursor_is_told_and_leads_to_the_beginning(cast: Cast, rows: Ro
             assert page.status == 400, (path, cursor[:9])
             assert "This cursor is broken. Leave it out to begin with the first page." in page.main.text
             assert "Traceback" not in page.html
+
+
+def test_a_cursor_of_another_list_is_told(cast: Cast, rows: Rows) -> None:
+    """Also where both lists are newest first: a place in one is none in the other."""
+    fill(rows, cast, range(60))
+    alice = Visitor(cast.alice)
+    cursors = {path: dict(parse_qsl(urlsplit(alice.get(path, size=25).link("Next")).query))["cursor"] for path in LISTS}
+    for of, cursor in cursors.items():
+        for path in {*LISTS, f"{ALPHA}tokens/", f"{ALPHA}policies/"} - {of}:
+            page = alice.get(path, cursor=cursor)
+            assert page.status == 400, (of, path)
+            assert "This cursor belongs to another list" in page.main.text
 
 
 def test_a_cursor_of_another_order_is_told(cast: Cast, rows: Rows, oscar: Visitor) -> None:
