@@ -56,9 +56,13 @@ class BoundedJson(JSONParser):
         if len(raw) > LARGEST_BODY:
             raise TooLarge
         try:
-            return json.loads(raw.decode("utf-8"), parse_constant=_no_such_number)
+            text = raw.decode("utf-8")
+            said = json.loads(text, parse_constant=_no_such_number)
+            if "\\u" in text:  # a name or a text can hold half a character, which no answer and no row could repeat
+                json.dumps(said, ensure_ascii=False).encode("utf-8")
         except (ValueError, RecursionError):
             raise ParseError("The body is not JSON.") from None
+        return said
 
 
 def _no_such_number(text: str) -> float:

@@ -52,6 +52,18 @@ def test_a_body_that_is_no_json(oscar: Script, body: Any) -> None:
     assert oscar.post("operations/", body, key="one").status_code == 400
 
 
+@pytest.mark.parametrize("body", ['{"\\ud800": 1}', '{"name": {"\\udfff\\ud800": []}}', '{"name": ["\\ud83d"]}'])
+@pytest.mark.parametrize("path", ["policies/", "schedules/preview/", "tokens/", "operations/"])
+def test_half_a_character_is_no_text(alice: Script, path: str, body: str) -> None:
+    is_problem(alice.post(path, body), 400, "parse_error")
+    is_problem(alice.post(path, body, key="one"), 400, "parse_error")
+
+
+def test_a_whole_character_told_in_two_halves_is_text(alice: Script) -> None:
+    answer = alice.post("tokens/", '{"name": "night \\ud83c\\udf19"}')
+    assert (answer.status_code, answer.data["name"]) == (201, "night \N{CRESCENT MOON}")
+
+
 def test_a_body_that_is_too_large(oscar: Script) -> None:
     is_problem(oscar.post("operations/", "[" + " " * 1_000_001), 413, "too_large")
 
