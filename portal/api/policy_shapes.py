@@ -51,7 +51,7 @@ class ScheduleMembers(Form):
     start = Clock(required=False, allow_null=True, help_text="INTERVAL: the first run of a day, HH:MM")
     end = Clock(required=False, allow_null=True, help_text="INTERVAL: no run after it, HH:MM")
     frequency_minutes = WholeNumber(
-        required=False, allow_null=True, max_value=MOST_MINUTES, help_text="INTERVAL: at least 15"
+        required=False, allow_null=True, min_value=0, max_value=MOST_MINUTES, help_text="INTERVAL: at least 15"
     )
     months = serializers.ListField(child=OneOf([one.name for one in Month]), required=False, help_text="Empty: any")
     occurrences = serializers.ListField(
@@ -60,7 +60,7 @@ class ScheduleMembers(Form):
         help_text=f"Which of its kind a day is in its month: {', '.join(Occurrence.__members__)}. Empty: any",
     )
     start_window_minutes = WholeNumber(
-        required=False, max_value=MOST_MINUTES, help_text="How late a run may start; default 360"
+        required=False, min_value=0, max_value=MOST_MINUTES, help_text="How late a run may start; default 360"
     )
     active = YesOrNo(required=False, help_text="default true")
 

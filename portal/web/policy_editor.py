@@ -103,17 +103,16 @@ def _pressed(request: ScopedRequest, actor: Actor, policy: Policy | None) -> Htt
 
 def _use(editor: Editor, which: str, now: datetime) -> None:
     """Let a schedule that cannot be kept be the alternative that was chosen."""
-    number, _dash, position = which.partition("-")
-    if not (number.isdigit() and position.isdigit() and int(number) < len(editor.schedules)):
-        return
-    form = editor.schedules[int(number)]
-    draft = form.draft() if form.is_valid() else None
-    promise, wrong = drafts.promise_of_draft(draft) if draft else (None, {})
-    if draft is None or promise is None or wrong:
-        return
-    refused = schedule_preview.refusal_of(promise, None, now)
-    if refused and int(position) < len(refused.alternatives):
-        editor.put(int(number), schedule_preview.draft_like(draft, refused.alternatives[int(position)]))
+    which_schedule, _dash, which_way = which.partition("-")
+    for number, form in enumerate(editor.schedules):
+        if str(number) != which_schedule or not form.is_valid():
+            continue
+        draft = form.draft()
+        promise, wrong = drafts.promise_of_draft(draft)
+        refused = None if promise is None or wrong else schedule_preview.refusal_of(promise, None, now)
+        for position, other in enumerate(refused.alternatives if refused else ()):
+            if str(position) == which_way:
+                editor.put(number, schedule_preview.draft_like(draft, other))
 
 
 def _save(request: ScopedRequest, actor: Actor, policy: Policy | None, editor: Editor, now: datetime) -> HttpResponse:

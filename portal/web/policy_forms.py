@@ -129,7 +129,9 @@ class ScheduleForm(forms.Form):
         widget=forms.RadioSelect,
     )
     time_of_day = _time(gettext_lazy("At"))
-    frequency_minutes = Minutes(label=gettext_lazy("Every"), max_value=MOST_MINUTES, widget=Lengths(FREQUENCIES))
+    frequency_minutes = Minutes(
+        label=gettext_lazy("Every"), min_value=0, max_value=MOST_MINUTES, widget=Lengths(FREQUENCIES)
+    )
     start = _time(gettext_lazy("From"))
     end = _time(gettext_lazy("To"))
     zone = Words(
@@ -155,7 +157,9 @@ class ScheduleForm(forms.Form):
         choices=[(month.name, MONTHS[month]) for month in Month],
         widget=forms.CheckboxSelectMultiple,
     )
-    start_window_minutes = Minutes(label=gettext_lazy("Start within"), max_value=MOST_MINUTES, widget=Lengths(WINDOWS))
+    start_window_minutes = Minutes(
+        label=gettext_lazy("Start within"), min_value=0, max_value=MOST_MINUTES, widget=Lengths(WINDOWS)
+    )
     active = forms.BooleanField(label=gettext_lazy("Active"), required=False)
 
     @property
