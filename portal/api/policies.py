@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -71,16 +70,17 @@ class PolicyList(ApiView):
         """List policies by name, also those that the provider keeps and one can only read."""
         wanted, moment = checked(PolicyParameters, request.query_params), now()
         changing = listing.being_changed()
-        text = wanted["search"].replace("\0", "")
-        rows = listing.filtered(visible.policies(self.actor), state=wanted["state"], search=text, changing=changing)
-        page = keyset.page_of(_counted(self.actor, rows), listing.BY_NAME, wanted["cursor"], wanted["page_size"])
+        everything = visible.policies(self.actor)
+        rows = listing.filtered(everything, state=wanted["state"], search=wanted["search"], changing=changing)
+        counted = listing.counted(self.actor, rows).prefetch_related("schedules")
+        page = keyset.page_of(counted, listing.BY_NAME, wanted["cursor"], wanted["page_size"])
         promises, places = listing.promises(page.rows), _places(self.actor)
         shapes = [
             policy_shape(
                 row,
                 listing.standing(row, changing),
                 promises=promises[row.pk],
-                machines=row.machines,  # type: ignore[attr-defined]  # annotated by _counted
+                machines=row.machines,  # type: ignore[attr-defined]  # annotated by counted()
                 places=places,
                 moment=moment,
             )
@@ -204,8 +204,3 @@ def asked(actor: Actor, operation: Operation) -> Response:
 
 def _draft(given: dict[str, Any]) -> PolicyDraft:
     return PolicyDraft(**{**given, "schedules": [draft_of_form(one) for one in given["schedules"]]})
-
-
-def _counted(actor: Actor, rows: QuerySet[Policy]) -> QuerySet[Policy]:
-    seen = Q() if actor.sees_all else Q(members__virtual_machine_guid__in=list(actor.grants))
-    return rows.annotate(machines=Count("members", filter=seen, distinct=True)).prefetch_related("schedules")

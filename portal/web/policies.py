@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -61,9 +60,7 @@ def policy_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     wanted = listing.filtered(
         everything, state=bar.value("state"), search=bar.value("search").replace("\0", ""), changing=changing
     )
-    seen = Q() if actor.sees_all else Q(members__virtual_machine_guid__in=list(actor.grants))
-    counted = wanted.annotate(machines=Count("members", filter=seen, distinct=True))
-    page = page_of(counted.prefetch_related("schedules"), listing.BY_NAME, bar.cursor, bar.size)
+    page = page_of(listing.counted(actor, wanted).prefetch_related("schedules"), listing.BY_NAME, bar.cursor, bar.size)
     promises = listing.promises(page.rows)
     can_change = may_change(actor)
     context = {
@@ -75,7 +72,7 @@ def policy_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
                 policy,
                 listing.standing(policy, changing),
                 found=promises[policy.pk],
-                machines=policy.machines,  # type: ignore[attr-defined]  # annotated above
+                machines=policy.machines,  # type: ignore[attr-defined]  # annotated by counted()
                 now=now,
             )
             for policy in page.rows
@@ -152,7 +149,8 @@ def policy_delete(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
             return redirect(page)
         return redirect(shown.operation_url(operation, tenant_slug))
     editable(actor, policy_id)  # what cannot be deleted is not asked about
-    count = policy.members.count()
+    members = policy.members.values("virtual_machine_guid")
+    count = owned.virtual_machines(actor).filter(guid__in=members).count()
     lost = ngettext(
         "%(n)d virtual machine loses its schedule. Restore points stay.",
         "%(n)d virtual machines lose their schedule. Restore points stay.",

@@ -62,6 +62,17 @@ def test_everybody_reads_policies_and_schedules(vera: Script, cast: Cast) -> Non
     assert vera.get(f"schedules/{schedule['id']}/").data == schedule
 
 
+def test_list_and_policy_count_the_same_machines(vera: Script, cast: Cast) -> None:
+    """A member that is somebody else's or nobody's by now is in neither."""
+    Rows(cast).machine("vm-nobody", None)
+    policy = kept(cast.alpha, "Gold", "vm-1", "vm-beta", "vm-nobody")
+    kept(cast.alpha, "Theirs by now", "vm-lent")
+    counts = {row["name"]: row["virtual_machine_count"] for row in vera.all("policies/")}
+    assert counts == {"Gold": 1, "Theirs by now": 0}
+    whole = vera.get(f"policies/{policy.pk}/").data
+    assert (whole["virtual_machine_count"], whole["virtual_machines"]) == (1, ["vm-1"])
+
+
 def test_a_destination_that_is_not_the_tenants_is_not_named(vera: Script, cast: Cast) -> None:
     ours, other = kept(cast.alpha, "Gold"), kept(cast.alpha, "Silver", destination_guid="bd-secret")
     assert [row["destination"] for row in vera.all("policies/")] == ["bd-main", None]
@@ -124,6 +135,24 @@ def test_what_is_wrong_is_said_by_its_path(
     answer = alice.post("policies/", {**POLICY, **changed})
     assert answer.status_code == 400, answer.content
     assert words in " ".join(answer.data["errors"][field])
+
+
+@pytest.mark.parametrize("member", ["frequency_minutes", "start_window_minutes"])
+@pytest.mark.parametrize("minutes", [-(10**30), 10**30])
+@pytest.mark.parametrize("kind", ["TIME", "INTERVAL"])
+def test_a_length_of_time_that_no_calendar_holds(alice: Script, member: str, minutes: int, kind: str) -> None:
+    odd = {
+        **SCHEDULE,
+        "execution_type": kind,
+        "start": "01:00",
+        "end": "23:00",
+        "frequency_minutes": 60,
+        member: minutes,
+    }
+    answer = alice.post("schedules/preview/", odd)
+    assert (answer.status_code, list(answer.data["errors"])) == (400, [member])
+    answer = alice.post("policies/", {**POLICY, "schedules": [odd]})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, [f"schedules.0.{member}"])
 
 
 def test_an_interval_that_ends_before_it_starts_or_never_fires(alice: Script) -> None:

@@ -280,6 +280,17 @@ def test_deleting_asks_first_and_becomes_an_operation(alice: Visitor, cast: Cast
     assert [row.wish["action"] for row in operations()] == ["delete"]
 
 
+def test_a_member_that_is_not_theirs_any_more_is_counted_nowhere(
+    alice: Visitor, rows: Rows, cast: Cast, machines: None
+) -> None:
+    rows.machine("vm-given-away", cast.beta)
+    rows.machine("vm-nobody", None)
+    policy = kept(cast.alpha, "Gold", "vm-1", "vm-given-away", "vm-nobody")
+    (row,) = alice.get(POLICIES).rows()
+    assert row[2] == "1"
+    assert "1 virtual machine loses its schedule." in alice.get(f"{page_of(policy)}delete/").main.text
+
+
 def test_deleting_an_older_version_is_told(alice: Visitor, cast: Cast) -> None:
     policy = kept(cast.alpha, "Gold", version=3)
     page = alice.post(f"{page_of(policy)}delete/", version=2)
@@ -351,6 +362,8 @@ def test_a_time_that_is_none_is_said_at_its_field(alice: Visitor, machines: None
     [
         {"s0-frequency_minutes": "9" * 30},
         {"s0-start_window_minutes": "9" * 30},
+        {"s0-start_window_minutes": "-" + "9" * 30},
+        {"s0-frequency_minutes": "-" + "9" * 30, "s0-execution_type": "INTERVAL"},
         {"s0-zone": "a\0b"},
         {"paste": "a\0b"},
         {"find": "a\0b"},
@@ -362,7 +375,10 @@ def test_a_time_that_is_none_is_said_at_its_field(alice: Visitor, machines: None
         {"s0-months": ["SMARCH"]},
     ],
 )
-@pytest.mark.parametrize("do", ["save", "preview", "use-9-9", "remove-odd", "odd"])
+@pytest.mark.parametrize(
+    "do",
+    ["save", "preview", "use-9-9", "use-²-0", pytest.param(f"use-{'9' * 5000}-0", id="use-long"), "remove-odd", "odd"],
+)
 def test_odd_input_is_never_our_trouble(odd: dict[str, Any], do: str, alice: Visitor, machines: None) -> None:
     page = alice.post(NEW, **(filled(alice.get(NEW), NEW, name="Gold", vm=["vm-1"]) | odd | {"do": do}))
     assert page.status in (200, 400)

@@ -5,14 +5,16 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Lower
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Lower
 
+from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
+from vplus_bridge.ownership import visible as owned
 from vplus_bridge.protection.attached import promises_of_attached
-from vplus_bridge.protection.models import Policy, PolicyState
+from vplus_bridge.protection.models import Policy, PolicyMember, PolicyState
 from vplus_bridge.protection.promised_runs import next_runs
 from vplus_bridge.protection.stored import promise_of
 from vplus_bridge.protection.wall_time import Promise
@@ -65,6 +67,17 @@ def filtered(
     if state == Standing.DIFFERS:
         return rows.filter(differs_since__isnull=False)
     return rows.filter(differs_since=None, paused=state == Standing.PAUSED)
+
+
+def counted(actor: Actor, rows: QuerySet[Policy]) -> QuerySet[Policy]:
+    """Return these policies, each with the number of its virtual machines that the actor sees, as ``machines``.
+
+    One that has become somebody else's, or nobody's, can still be in a policy; it is not counted, as it is not listed.
+    """
+    seen = owned.virtual_machines(actor).values("guid")
+    members = PolicyMember.objects.filter(policy=OuterRef("pk"), virtual_machine_guid__in=seen).order_by()
+    count = members.values("policy").annotate(count=Count("pk")).values("count")
+    return rows.annotate(machines=Coalesce(Subquery(count, output_field=IntegerField()), 0))
 
 
 def promises(policies: Sequence[Policy]) -> Mapping[UUID, Sequence[Promise | None]]:
