@@ -27,7 +27,18 @@ from vplus_bridge.mirror import told as told_machines
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import BACKUPS, INVENTORY, TASKS, TASKS_FULL, Patience, due, recorded, took
 from vplus_bridge.mirror.sole_writer import sole_writer
-from vplus_bridge.operations import cancel, follow, late, new_machines, restore_chain, send, settle, told_tasks
+from vplus_bridge.operations import (
+    cancel,
+    follow,
+    late,
+    new_machines,
+    restore_chain,
+    run_follow,
+    send,
+    settle,
+    told_runs,
+    told_tasks,
+)
 from vplus_bridge.operations import told as told_operations
 from vplus_bridge.operations.wake import SEND, wake_sender
 from vplus_bridge.ownership import assignment
@@ -306,7 +317,7 @@ def poll() -> None:
     """Read tasks if it is due: fast while anything is under way, slowly when nothing is."""
     now = timezone.now()
     with every_tenant("jobs: is anything under way"):
-        active = Task.objects.filter(live=True).exists() or settle.anything_sent()
+        active = Task.objects.filter(live=True).exists() or run_follow.anything_open() or settle.anything_sent()
     pause = settings.VPLUS_POLL_ACTIVE_SECONDS if active else settings.VPLUS_POLL_IDLE_SECONDS
     if due(TASKS, pause, now, rest=2):
         try:
@@ -321,11 +332,14 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
     with sole_writer(TASKS) as granted:
         if not granted:
             return None
+        polled_since = database_now()
         read = tasks.poll_tasks(vplus, assignment.attribute_tasks)
         if full:
             read.add(tasks.read_all_tasks(vplus, assignment.attribute_tasks))
         with every_tenant("jobs: what operations wait for"):
             unsettled, watched = settle.unsettled(), follow.watches()
+            # What nobody asked for takes the room that operations leave.
+            watched += run_follow.watches()[: max(0, MOST_WATCHED - len(unsettled) - len(watched))]
             silent_restores = restore_chain.jobs_wanted()[:MOST_WATCHED]
         whole: set[str] = set()
         jobs_read: dict[str, list[RestoreJobRecord]] = {}
@@ -346,6 +360,8 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             with alone(what="tasks to tell of"), every_tenant("jobs: tasks to tell of"):
                 told_tasks.mark(read.turned)
                 told_tasks.tell(read.changed, read.turned)
+            with alone(what="runs"), every_tenant("jobs: runs"):
+                told_runs.tell(read.changed, read.turned, run_follow.follow(polled_since))
             with alone(what="the ledger"), every_tenant("jobs: what became of runs"):
                 told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))
             took(TASKS, monotonic() - began)

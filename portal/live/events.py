@@ -1,12 +1,13 @@
 """From what the bridge tells to what a browser shows: figures and words, made once for all who watch."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from portal.web import shown, tasks_shown
+from portal.web import runs_shown, shown, tasks_shown
 from portal.web.wording import moments, numbers, operation_words
 from portal.web.wording.badges import Badge, task_badge
 from vplus_bridge import changes
@@ -14,10 +15,14 @@ from vplus_bridge.mirror.models import Task
 from vplus_bridge.mirror.told import KIND as VIRTUAL_MACHINE
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
+from vplus_bridge.operations.runs import Progress
 from vplus_bridge.operations.told import KIND as OPERATION
 from vplus_bridge.operations.told import TOLD
+from vplus_bridge.operations.told_runs import KIND as RUN
 from vplus_bridge.operations.told_tasks import KIND as TASK
 from vplus_bridge.operations.told_tasks import TOLD as TOLD_OF_TASK
+
+TOLD_OF_RUN = tuple(one.name for one in fields(Progress))
 
 
 def framed(name: str, data: Any) -> bytes:
@@ -77,6 +82,24 @@ def _task(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     }
 
 
+def _run(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    del now
+    row = Progress(**{name: message[name] for name in TOLD_OF_RUN})
+    return {
+        "kind": RUN,
+        "id": message["id"],
+        "vm": message.get("vm", ""),
+        "new": bool(message.get("new")),
+        "news": int(message.get("news", 0)),
+        "active": not row.ended,
+        "state": row.state,
+        "stage": str(runs_shown.stage(row)),
+        "percent": row.percent,
+        "percentWords": "" if row.percent is None else numbers.percent_words(row.percent),
+        "badge": _badge(runs_shown.badge(row)),
+    }
+
+
 def _badge(badge: Badge) -> dict[str, str]:
     return {"colour": badge.colour, "icon": badge.icon, "word": str(badge.word)}
 
@@ -94,5 +117,6 @@ def _moment(value: Any) -> datetime | None:
 WORDED: Mapping[str, Callable[[Mapping[str, Any], datetime], dict[str, Any]]] = {
     OPERATION: _operation,
     TASK: _task,
+    RUN: _run,
     VIRTUAL_MACHINE: _as_it_is,
 }

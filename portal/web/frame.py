@@ -22,7 +22,7 @@ from vplus_bridge.mirror.models import ReadState
 from vplus_bridge.mirror.read_state import CONTACT, state_of
 from vplus_bridge.operations import attention
 from vplus_bridge.operations.moves import ACTIVE
-from vplus_bridge.operations.visible import operations, tasks_on_their_own
+from vplus_bridge.operations.visible import open_run_heads, operations
 from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.unowned import unowned_count
 
@@ -56,7 +56,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
     slug = {"tenant_slug": actor.tenant_slug}
     here = request.resolver_match.view_name if request.resolver_match else ""
     unprotected = counts_of(request, actor)["not_protected"]
-    under_way = operations(actor).filter(state__in=ACTIVE).count() + tasks_on_their_own(actor).filter(live=True).count()
+    under_way = operations(actor).filter(state__in=ACTIVE).count() + open_run_heads(actor).count()
     home, machines = reverse("tenant:overview", kwargs=slug), reverse("tenant:vm_list", kwargs=slug)
     menu = [
         MenuEntry(_("Overview"), "layout-dashboard", home, current=here == "tenant:overview"),

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from portal.scoped_request import ScopedRequest
 from portal.web import shown
 from portal.web.frame import counts_of
-from portal.web.tasks_shown import TaskRow, task_rows
+from portal.web.runs_shown import run_rows
 from portal.web.virtual_machines import age, coverage, no_machines_words, status_tiles
 from portal.web.wording import moments
 from portal.web.wording.badges import Badge, Word, operation_badge, run_badge
@@ -73,9 +73,7 @@ def overview(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     counts = counts_of(request, actor)
     states = states_of(INVENTORY, TASKS, CONTACT)
     running = list(_under_way(actor)[: MOST_SHOWN + 1])
-    by_itself = list(
-        operations.tasks_on_their_own(actor).filter(live=True).order_by("-first_seen_at")[: MOST_SHOWN + 1]
-    )
+    by_itself = list(operations.open_run_heads(actor).order_by("-shown_at", "guid")[: MOST_SHOWN + 1])
     failed_operations = list(_failed_operations(actor, now - LOOKED_BACK)[: MOST_SHOWN + 1])
     failed = _failures(actor, failed_operations, now)
     heading, lead = heading_words(counts, states[CONTACT], now)
@@ -94,7 +92,7 @@ def overview(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
         "more_to_do": max(0, counts["not_protected"] - MOST_TO_DO),
         "more_to_do_url": f"{list_url}?status=not_protected",
         "running": shown.operation_rows(actor, running[:MOST_SHOWN], now),
-        "running_tasks": _own_tasks(actor, running, by_itself, tenant_slug, now),
+        "running_by_itself": run_rows(actor, by_itself[: max(0, MOST_SHOWN - len(running))]),
         "more_running": len(running) + len(by_itself) > MOST_SHOWN,
         "next_runs": _next_runs(actor, now),
         "failed": failed[:MOST_SHOWN],
@@ -167,13 +165,6 @@ def _failed_operations(actor: Actor, since: datetime) -> Any:
     ended = {State.FAILED, State.NEEDS_ATTENTION}
     rows = operations.operations(actor).filter(state__in=ended, finished_at__gte=since)
     return rows.order_by("-finished_at", "pk")
-
-
-def _own_tasks(
-    actor: Actor, running: Sequence[Operation], by_itself: Sequence[Any], slug: str, now: datetime
-) -> list[TaskRow]:
-    room = max(0, MOST_SHOWN - len(running))
-    return task_rows(actor, by_itself[:room], slug, now)
 
 
 def _to_do(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[ToDo]:

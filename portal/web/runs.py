@@ -1,4 +1,4 @@
-"""What ran and runs as one list: operations that people asked for, and tasks of schedules and of vPlus itself."""
+"""What ran and runs as one list: operations that people asked for, and runs of schedules and of vPlus itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,17 +10,18 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.scoped_request import ScopedRequest
-from portal.web import shown
+from portal.web import runs_shown, shown
 from portal.web.filters import FilterBar, Given, Select, counted
-from portal.web.tasks_shown import TASK_STATES, TASK_WORDS, TaskRow, task_rows
+from portal.web.tasks_shown import TASK_STATES, TASK_WORDS
 from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import OPERATION, task_badge
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
-from vplus_bridge.mirror.models import TASK_ENDED, TASK_ID, Task
+from vplus_bridge.mirror.models import RUN_ENDED, TASK_ID, Task
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.operations.runs import RunState
 from vplus_bridge.ownership import visible
 
 WAITING: Final = frozenset({State.REQUESTED, State.SUBMITTED})
@@ -28,13 +29,14 @@ ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descen
 NEWEST_TASKS: Final = Keyset("newest", (Key("shown_at", descending=True), Key("guid")))
 _OPERATION_ENDED: Final = Case(When(state__in=ACTIVE, then=Value(0)), default=Value(1), output_field=IntegerField())
 _OPERATION_ID: Final = Collate(Cast("id", TextField()), "C")
-# Where a task of nobody's stands by the words for operations; it cannot wait to be sent, nor need attention.
-_TASK_STATE: Final = {
-    State.SUBMITTED: "QUEUED",
-    State.RUNNING: "RUNNING",
-    State.SUCCEEDED: "FINISHED",
-    State.FAILED: "FAILED",
-    State.CANCELLED: "CANCELLED",
+# Where a run stands by the words for operations; it cannot wait to be sent, nor need attention. One that was seen this
+# moment and is not judged yet goes on.
+_RUN_STATES: Final[Mapping[State, Sequence[str]]] = {
+    State.SUBMITTED: [RunState.QUEUED],
+    State.RUNNING: [RunState.RUNNING, ""],
+    State.SUCCEEDED: [RunState.DONE, RunState.IN_PART, RunState.FINISHED],
+    State.FAILED: [RunState.FAILED],
+    State.CANCELLED: [RunState.CANCELLED],
 }
 _TASK_TYPES: Final = {Kind.BACKUP: ("EXPORT", "STORE"), Kind.RESTORE: ("RESTORE", "IMPORT")}
 
@@ -79,7 +81,7 @@ def kind_words() -> Mapping[str, str]:
 def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tuple[Page[Operation | Task], int | None]:
     """Return one page of what the bar asks for, active first, then the newest; and how many there are, as ``counted``."""
     asked = _operations(actor, bar)
-    own = _own_tasks(actor, bar)
+    own = _own_runs(actor, bar)
     if vm_guid is not None:
         asked, own = asked.filter(virtual_machine_guid=vm_guid), own.filter(virtual_machine_guid=vm_guid)
     page = merged_page_of(_in_order(asked, own), ACTIVE_FIRST, bar.cursor, bar.size)
@@ -88,7 +90,7 @@ def runs_page(actor: Actor, bar: FilterBar, *, vm_guid: str | None = None) -> tu
 
 def latest_runs(actor: Actor, vm_guid: str, how_many: int, now: datetime) -> list[shown.OperationRow]:
     """Return the first rows of a machine's activity: what is active, then the newest, whoever asked for it."""
-    lists = _in_order(operations.operations(actor), operations.tasks_on_their_own(actor))
+    lists = _in_order(operations.operations(actor), operations.run_heads(actor))
     found = merged_page_of([rows.filter(virtual_machine_guid=vm_guid) for rows in lists], ACTIVE_FIRST, "", how_many)
     return run_rows(actor, found.rows, now)
 
@@ -100,20 +102,20 @@ def under_way(actor: Actor) -> tuple[int, int]:
     """
     running = Count("pk", filter=Q(state__in=ACTIVE - WAITING))
     asked = operations.operations(actor).aggregate(run=running, wait=Count("pk", filter=Q(state__in=WAITING)))
-    own = operations.tasks_on_their_own(actor).filter(live=True)
-    by_itself = own.aggregate(run=Count("pk", filter=Q(state="RUNNING")), wait=Count("pk", filter=Q(state="QUEUED")))
+    waits = Q(run_state=RunState.QUEUED)
+    own = operations.open_run_heads(actor)
+    by_itself = own.aggregate(run=Count("pk", filter=~waits), wait=Count("pk", filter=waits))
     return asked["run"] + by_itself["run"], asked["wait"] + by_itself["wait"]
 
 
 def run_rows(actor: Actor, rows: Sequence[Operation | Task], now: datetime) -> list[shown.OperationRow]:
     """Return a page's rows in their order, ready for activity/_table.html."""
-    slug = actor.tenant_slug
     asked = [row for row in rows if isinstance(row, Operation)]
     own = [row for row in rows if isinstance(row, Task)]
     known: dict[Any, shown.OperationRow] = {
         row.pk: line for row, line in zip(asked, shown.operation_rows(actor, asked, now), strict=True)
     }
-    known |= {line.guid: _task_run(line) for line in task_rows(actor, own, slug, now)}
+    known |= {line.id: line for line in runs_shown.run_rows(actor, own)}
     return [known[row.pk] for row in rows]
 
 
@@ -134,7 +136,7 @@ def _in_order(asked: QuerySet[Operation], own: QuerySet[Task]) -> list[QuerySet[
     """Return both lists with the columns of ACTIVE_FIRST."""
     return [
         asked.annotate(ended=_OPERATION_ENDED, row_at=F("requested_at"), row_id=_OPERATION_ID),
-        own.annotate(ended=TASK_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
+        own.annotate(ended=RUN_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
     ]
 
 
@@ -152,16 +154,16 @@ def _operations(actor: Actor, bar: FilterBar) -> QuerySet[Operation]:
     return _in_days(rows, bar, "requested_at")
 
 
-def _own_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
-    rows = operations.tasks_on_their_own(actor)
+def _own_runs(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
+    rows = operations.run_heads(actor)
     if bar.value("mine"):
         return rows.none()
     if state := bar.value("state"):
-        rows = rows.filter(state=_TASK_STATE.get(State(state), ""))
+        rows = rows.filter(run_state__in=_RUN_STATES.get(State(state), ()))
     if kind := bar.value("kind"):
         rows = rows.filter(type__in=_TASK_TYPES.get(Kind(kind), ()))
     if backup := bar.value("backup").replace("\0", ""):
-        rows = rows.filter(backup_guid=backup)
+        rows = rows.filter(Q(backup_guid=backup) | Q(run_backup_guid=backup))
     return _common(actor, rows, bar, bar.value("search"))
 
 
@@ -206,22 +208,3 @@ def _backup_words(actor: Actor, guid: str) -> str:
 
 def _short(guid: str) -> str:
     return guid[:8]
-
-
-def _task_run(task: TaskRow) -> shown.OperationRow:
-    """Return a task as a row among operations; it has no page of its own."""
-    what = f"{task.type_word}, {task.backup_words.lower()}" if task.backup_words else str(task.type_word)
-    return shown.OperationRow(
-        id=task.guid,
-        url="",
-        what=what,
-        vm_name=task.vm_name,
-        vm_url=task.vm_url,
-        started_at=task.started_at,
-        badge=task.badge,
-        reason=task.reason,
-        live=task.live,
-        by=task.by,
-        by_url=task.by_url,
-        cancel_url=task.cancel_url,
-    )

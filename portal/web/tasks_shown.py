@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Badge, Word, task_badge
 from portal.web.wording.operation_words import STAGES
 from tenants.rights import Actor, Right
-from vplus_bridge.mirror.models import Task, VirtualMachine
+from vplus_bridge.mirror.models import Task
 from vplus_bridge.operations import cancel
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.moves import Kind
@@ -70,7 +70,7 @@ class TaskRow:
     badge: Badge
     percent: float | None
     news: int  # of this state: a page takes nothing older for news
-    live: shown.Live | None
+    live: bool
     vm_name: str
     vm_url: str
     backup_words: str
@@ -78,63 +78,51 @@ class TaskRow:
     by_url: str  # everything that this schedule started; "" where it was none
     window_words: str
     started_at: datetime
-    reason: Word = ""
     cancel_url: str = ""
 
 
-def task_word(task: Task) -> Any:
+def type_words(name: str, description: str) -> Any:
     """Return the type of a task in words; one we do not know as vPlus describes it."""
-    return TASK_WORDS.get(task.type, task.type_description or task.type)
+    return TASK_WORDS.get(name, description or name)
+
+
+def doing_words(name: str, state: str, description: str) -> Word:
+    """Return what a task of this type does in this state: "Exporting"; the word of its badge where there is no better."""
+    word = task_badge(state, description).word
+    return DOING.get(name, word) if state == "RUNNING" else word
+
+
+def task_word(task: Task) -> Any:
+    """Return the type of a task in words."""
+    return type_words(task.type, task.type_description)
 
 
 def doing(task: Task) -> Word:
-    """Return what it does at this moment: "Exporting"; the word of its badge where there is no better one."""
-    word = task_badge(task.state, task.state_description).word
-    return DOING.get(task.type, word) if task.state == "RUNNING" else word
-
-
-def live(task: Task, name: str) -> shown.Live:
-    """Return the running part of a row, of the virtual machine of this name; how long it will take nobody knows."""
-    return shown.Live(
-        id=f"task-{task.guid}",
-        news=news_number(task),
-        label=_("%(task)s of %(name)s") % {"task": task_word(task), "name": name},
-        url="",
-        stage_word=str(doing(task)),
-        percent=task.progress,
-        kind_word=operation_words.type_word(task.backup_type) if task.backup_type else "",
-        eta=None,
-    )
-
-
-def running_by_itself(actor: Actor, machines: Sequence[VirtualMachine]) -> dict[str, shown.Live]:
-    """Return, by guid of a machine, what runs for it that nobody here asked for, and whose doing it is."""
-    found = operations.running_by_itself(actor, [row.guid for row in machines])
-    return {row.guid: of_machine(found[row.guid], row.name) for row in machines if row.guid in found}
-
-
-def of_machine(task: Task, name: str) -> shown.Live:
-    """Return the running part of a machine's row, which has no column of its own for who began it."""
-    bar = live(task, name)
-    return replace(bar, kind_word=" · ".join(word for word in (bar.kind_word, _by(task)) if word))
+    """Return what a task does at this moment."""
+    return doing_words(task.type, task.state, task.state_description)
 
 
 def task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> list[TaskRow]:
     """Return tasks as table rows, in the same number of SQL statements however many they are."""
     guids = {row.virtual_machine_guid for row in rows}
     names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name")) if guids else {}
-    cancellable = _cancellable(actor, rows)
-    return [_task_row(row, names, cancellable, slug, now) for row in rows]
+    may_end = cancellable(actor, rows)
+    return [_task_row(row, names, may_end, slug, now) for row in rows]
 
 
 def cancel_url(actor: Actor, task: Task) -> str:
     """Return where to ask for an end of a task; "" where one may not, or it cannot be."""
-    if task.guid not in _cancellable(actor, [task]):
+    if task.guid not in cancellable(actor, [task]):
         return ""
-    return reverse("tenant:task_cancel", kwargs={"tenant_slug": actor.tenant_slug, "guid": task.guid})
+    return cancel_address(task, actor.tenant_slug)
 
 
-def _cancellable(actor: Actor, rows: Sequence[Task]) -> set[str]:
+def cancel_address(task: Task, slug: str) -> str:
+    """Return the address of the page that asks for an end of a task."""
+    return reverse("tenant:task_cancel", kwargs={"tenant_slug": slug, "guid": task.guid})
+
+
+def cancellable(actor: Actor, rows: Sequence[Task]) -> set[str]:
     """Return guids of tasks of which the actor may ask an end; those of operations are ended with these."""
     live = {
         row.guid: row.virtual_machine_guid
@@ -146,7 +134,7 @@ def _cancellable(actor: Actor, rows: Sequence[Task]) -> set[str]:
     return set(live) - set(operations.operations_of_tasks(actor, live))
 
 
-def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str], slug: str, now: datetime) -> TaskRow:
+def _task_row(row: Task, names: Mapping[str, str], may_end: AbstractSet[str], slug: str, now: datetime) -> TaskRow:
     zone = timezone.get_current_timezone()
     window = [moment for moment in (row.window_start, row.window_end) if moment]
     name = names.get(row.virtual_machine_guid, "")
@@ -156,7 +144,7 @@ def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str]
         badge=task_badge(row.state, row.state_description),
         percent=row.progress if row.live else None,
         news=news_number(row),
-        live=live(row, name or row.virtual_machine_guid) if row.live else None,
+        live=row.live,
         vm_name=name or _("Not among yours any more"),
         vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
         backup_words=operation_words.type_word(row.backup_type) if row.backup_type else "",
@@ -164,10 +152,7 @@ def _task_row(row: Task, names: Mapping[str, str], cancellable: AbstractSet[str]
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.shown_at,
-        reason=WHY_FAILED.get(row.type, "") if row.state == "FAILED" else "",
-        cancel_url=reverse("tenant:task_cancel", kwargs={"tenant_slug": slug, "guid": row.guid})
-        if row.guid in cancellable
-        else "",
+        cancel_url=cancel_address(row, slug) if row.guid in may_end else "",
     )
 
 

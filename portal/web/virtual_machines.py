@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from portal.scoped_request import ScopedRequest
-from portal.web import points, policy_shown, restored, shown, tasks_shown
+from portal.web import points, policy_shown, restored, runs_shown, shown, tasks_shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.frame import counts_of
 from portal.web.runs import latest_runs
@@ -59,7 +59,7 @@ def vm_list(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     active = operations.active_by_machine(actor, [row.guid for row in page.rows])
     counts, inventory = counts_of(request, actor), state_of(INVENTORY)
     policies = policy_shown.urls_by_machine(actor, [row.guid for row in page.rows])
-    by_itself = tasks_shown.running_by_itself(actor, page.rows)
+    by_itself = runs_shown.running_by_itself(actor, page.rows)
     found = shown.machine_rows(page.rows, actor, active, now, strips_of(page.rows, now), by_itself=by_itself)
     context = {
         **pager(bar, page, rows.count()),
@@ -242,7 +242,7 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
     slug, guid = actor.tenant_slug, machine.guid
     active = operations.active_by_machine(actor, [guid]).get(guid, [])
     row = shown.machine_rows([machine], actor, {guid: active}, now)[0]
-    task = None if active else operations.running_by_itself(actor, [guid]).get(guid)
+    run = None if active else operations.running_by_itself(actor, [guid]).get(guid)
     counts = visible.backup_counts(actor, guid)
     tabs = [
         ("overview", "vm_detail", _("Overview"), None),
@@ -269,8 +269,8 @@ def detail(actor: Actor, machine: VirtualMachine, tab: str, now: datetime) -> di
         "here": machine.name,
         "age": age(machine.history_read_at, settings.VPLUS_HISTORY_MAX_AGE_SECONDS, now),
         "operation": row.operation,
-        "live": tasks_shown.of_machine(task, machine.name) if task else row.live,
-        "cancel_url": tasks_shown.cancel_url(actor, task) if task else _cancel_url(actor, active),
+        "live": runs_shown.of_machine(run, machine.name) if run else row.live,
+        "cancel_url": tasks_shown.cancel_url(actor, run.last) if run else _cancel_url(actor, active),
         "can_back_up": row.can_back_up,
         "back_up_url": row.back_up_url,
         "can_restore": row.can_restore,

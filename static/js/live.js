@@ -151,11 +151,12 @@
   }
 
   /* What shows a change returns whether there is more to it than the message says. */
-  const SHOWN = { operation: showOperation, task: showTask };
+  const SHOWN = { operation: showOperation, task: showByItself, run: showByItself };
 
-  /* A task that no operation made. Where one begins, waits no more or is over, rows, counts and headings say so too. */
-  function showTask(change) {
-    return Boolean(showMarked(`task-${change.id}`, change)) && (change.new || !change.active);
+  /* A task that no operation made, or several of them that are one backup or restore. Where one begins, waits no more or
+     is over, rows, counts and headings say so too. */
+  function showByItself(change) {
+    return Boolean(showMarked(`${change.kind}-${change.id}`, change)) && (change.new || !change.active);
   }
 
   function showOperation(change) {

@@ -128,6 +128,10 @@ class Rows:
 
         self.count += 1
         known = {"type": "EXPORT", "state": "FINISHED", "live": False}
+        # What has ended was judged, as it told itself.
+        ends = {"FINISHED": "finished", "FAILED": "failed", "CANCELLED": "cancelled"}
+        if not facts.get("live"):
+            known |= {"run_ended": True, "run_state": ends.get(facts.get("state", "FINISHED"), "unknown")}
         seen = NOW - timedelta(days=1) + timedelta(seconds=self.count)
         return self._made(
             Task, guid=guid, tenant=tenant, virtual_machine_guid=vm, **{"first_seen_at": seen, **known, **facts}

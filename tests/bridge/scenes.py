@@ -166,9 +166,19 @@ def followed(rows: Iterable[Operation] | Operation) -> Operation:
 
 def export(simulator: Any, *guids: str) -> None:
     """Start backups past the portal, as a person at the provider would."""
+    body = {"backupType": {"name": "FULL"}, "protectedEntities": [{"guid": guid} for guid in guids]}
+    _past_the_portal(simulator, "/tasks/export", body)
+
+
+def restore_in_vplus(simulator: Any, backup: str = "backup-web-full") -> None:
+    """Start a restore past the portal, as a person at the provider would."""
+    body = {"backup": backup, "hypervisorManager": {"guid": "hvm-openstack"}, "restoredPeName": "web-by-hand"}
+    _past_the_portal(simulator, "/tasks/restore-and-import", body)
+
+
+def _past_the_portal(simulator: Any, path: str, body: dict[str, Any]) -> None:
     with requests.Session() as http:
         http.trust_env, http.verify = False, str(simulator.ca_path)
         sign_in = {"login": "portal", "password": VPLUS_PASSWORD}
         http.post(f"{simulator.url}/session/login", json=sign_in, timeout=5).raise_for_status()
-        body = {"backupType": {"name": "FULL"}, "protectedEntities": [{"guid": guid} for guid in guids]}
-        http.post(f"{simulator.url}/tasks/export", json=body, timeout=5).raise_for_status()
+        http.post(f"{simulator.url}{path}", json=body, timeout=5).raise_for_status()

@@ -45,6 +45,24 @@ def test_a_backup_that_nobody_here_asked_for_is_told_from_its_beginning_to_its_e
     assert heard.changes("operation") == []
 
 
+def test_a_run_is_told_as_one_over_both_stages_to_its_end(cast: Cast, mirrored: Bridge, ears: Ears) -> None:
+    mirrored.simulator.control.change(richness="generous")
+    heard = ears.listen("alpha", cookies_of(cast.vera))
+    export(mirrored.simulator, WEB)
+    mirrored.poll()
+    mirrored.run(steps=30)
+    ears.until(lambda: [one for one in heard.changes("run") if not one["active"]], "its end is told")
+    told_of_it = [one for one in heard.changes("run") if one["vm"] == WEB]
+    assert len({one["id"] for one in told_of_it}) == 1
+    stages = list(dict.fromkeys(one["stage"] for one in told_of_it))
+    assert stages == ["Queued", "Exporting, 1 of 2", "Storing, 2 of 2", "Done"]
+    shares = [one["percent"] for one in told_of_it if one["percent"] is not None]
+    assert shares == sorted(shares)
+    assert [one["news"] for one in told_of_it] == sorted({one["news"] for one in told_of_it}), "each change once"
+    assert told_of_it[-1]["badge"] == {"colour": "ok", "icon": "circle-check", "word": "Done"}
+    assert heard.changes("operation") == []
+
+
 def test_a_poll_without_news_tells_of_no_task(cast: Cast, mirrored: Bridge, ears: Ears) -> None:
     export(mirrored.simulator, WEB)
     mirrored.poll()
@@ -52,7 +70,7 @@ def test_a_poll_without_news_tells_of_no_task(cast: Cast, mirrored: Bridge, ears
     mirrored.poll()
     mirrored.poll(full=True)
     ears.until(lambda: len(heard.changes("reading")) == 2, "both polls are told")
-    assert heard.changes("task") == []
+    assert heard.changes("task") == heard.changes("run") == []
 
 
 def test_tasks_of_operations_are_told_by_these_alone(cast: Cast, mirrored: Bridge, ears: Ears) -> None:
@@ -61,7 +79,7 @@ def test_tasks_of_operations_are_told_by_these_alone(cast: Cast, mirrored: Bridg
     mirrored.send()
     mirrored.run(steps=30)
     ears.until(lambda: states(heard, operation)[-1:] == ["succeeded"], "the end is told")
-    assert heard.changes("task") == []
+    assert heard.changes("task") == heard.changes("run") == []
 
 
 def test_each_tenant_hears_of_its_own_tasks_only(cast: Cast, mirrored: Bridge, ears: Ears) -> None:
@@ -70,7 +88,7 @@ def test_each_tenant_hears_of_its_own_tasks_only(cast: Cast, mirrored: Bridge, e
     mirrored.run(steps=30)
     for heard, vm in ((alpha, WEB), (beta, BETA)):
         ears.until(lambda heard=heard, vm=vm: [one for one in told(heard, vm) if not one["active"]], "an end is told")
-        assert {one["vm"] for one in heard.changes("task")} == {vm}
+        assert {one["vm"] for one in heard.changes("task")} == {one["vm"] for one in heard.changes("run")} == {vm}
     assert "beta" not in str(alpha.events)
     assert "alpha" not in str(beta.events)
 
@@ -89,7 +107,7 @@ def test_who_was_granted_one_machine_hears_of_its_tasks_only(
     ears.until(lambda: told(limited, DB), "what is granted is told")
     changes.tell([changes.Change("virtual_machine", DB, cast.alpha.pk, DB)])
     ears.until(lambda: [one for one in limited.changes() if one["id"] == DB], "everything before was told")
-    assert {one["vm"] for one in limited.changes("task")} == {DB}
+    assert {one["vm"] for one in limited.changes("task")} == {one["vm"] for one in limited.changes("run")} == {DB}
 
 
 @pytest.mark.parametrize("turned", [True, False])

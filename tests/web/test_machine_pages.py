@@ -227,7 +227,7 @@ def test_what_a_schedule_ran_is_on_the_first_tab_too(cast: Cast, rows: Rows, osc
     last = next(one for one in page.all("section") if one.all("h2") and one.all("h2")[0].text == "Last activity")
     said = [one.text for one in last.all("li")]
     assert len(said) == 2
-    assert any("Export, full" in one and one.endswith("Failed") for one in said)
+    assert any("Backup, full" in one and one.endswith("Failed") for one in said)
     assert "Nothing has run yet." not in page.main.text
 
 

@@ -103,7 +103,7 @@ def test_what_runs_with_what_nobody_asked_for(day: None, vera: Visitor) -> None:
     page = vera.get(ALPHA)
     ours, own = [one.replace("\N{NO-BREAK SPACE}", " ") for one in entries(page, "Running now")]
     assert ours.startswith("busy-01 Backup, full · Alice Storing, 2 of 2 63 %")
-    assert own == "night-01 Export · Schedule Exporting 12 % time left not known"
+    assert own == "night-01 Backup · Schedule Exporting, 1 of 2 7 % time left not known"
     assert "As of 3 s ago" in card(page, "Running now").text
 
 

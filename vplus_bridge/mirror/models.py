@@ -183,14 +183,18 @@ class Backup(MirrorRow):
         return self.status in {"SUCCESS", "PARTIAL_SUCCESS"} and self.gone_at is None
 
 
-# Whether a task has ended, so that what is under way can come first in a list.
-TASK_ENDED: Final = Case(When(live=True, then=Value(0)), default=Value(1), output_field=models.IntegerField())
+# Whether all that a task began has ended, so that what is under way can come first in a list.
+RUN_ENDED: Final = Case(When(run_ended=False, then=Value(0)), default=Value(1), output_field=models.IntegerField())
 # As PostgreSQL and Python order it alike, so that tasks can be told apart in a list with other rows.
 TASK_ID: Final = Collate(Cast("guid", models.TextField()), "C")
 
 
 class Task(MirrorRow):
-    """What vPlus does: one task. Kept after vPlus has forgotten it. ``of_operation`` is the operations' to write."""
+    """What vPlus does: one task. Kept after vPlus has forgotten it.
+
+    ``of_operation`` and what begins with ``run`` are the operations' to write: a run is what vPlus does one after the other
+    that nobody here asked for, such as EXPORT and STORE of a schedule's backup. Its first task bears what became of it.
+    """
 
     virtual_machine_guid = models.CharField(max_length=200, blank=True)
     type = models.CharField(max_length=40)
@@ -223,6 +227,20 @@ class Task(MirrorRow):
     of_operation = models.BooleanField(
         default=False, help_text="written by operations/: known to be of one. A hint for lists; the chain is the truth"
     )
+    run_guid = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="first task of the run that it goes on with; empty: it is the first",
+    )
+    run_state = models.CharField(
+        max_length=10, blank=True, default="", help_text="of the whole run; empty: not judged yet"
+    )
+    run_ended = models.BooleanField(default=False, help_text="of the whole run")
+    run_backup_guid = models.CharField(
+        max_length=200, blank=True, default="", help_text="the record that the whole run makes, where it can be told"
+    )
+    run_changed_at = models.DateTimeField(null=True, help_text="when what is said of the whole run last changed")
 
     class Meta(MirrorRow.Meta):
         indexes = (
@@ -236,12 +254,19 @@ class Task(MirrorRow):
             models.Index(fields=["tenant", "-shown_at", "guid"], name="task_by_time"),
             models.Index(
                 "tenant",
-                TASK_ENDED,
+                RUN_ENDED,
                 models.F("shown_at").desc(),
                 TASK_ID,
-                name="task_active_first",
-                condition=models.Q(of_operation=False),
+                name="run_active_first",
+                condition=models.Q(of_operation=False, run_guid=""),
             ),
+            models.Index(
+                fields=["guid"],
+                name="task_run_open",
+                condition=models.Q(of_operation=False, run_guid="", run_ended=False),
+            ),
+            models.Index(fields=["run_guid"], name="task_of_run", condition=~models.Q(run_guid="")),
+            models.Index(fields=["run_backup_guid"], name="run_of_backup", condition=~models.Q(run_backup_guid="")),
             models.Index(
                 fields=["virtual_machine_guid", "guid"], name="task_live_of_vm", condition=models.Q(live=True)
             ),

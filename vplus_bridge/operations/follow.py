@@ -18,13 +18,12 @@ from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.mirror.reasons import reason_in
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.operations.one_bar import EXPORT_SHARE, progress_of
 from vplus_bridge.operations.restore_chain import Jobs, RestoreEvidence
 from vplus_bridge.operations.restore_follow import RESTORE_END_UNKNOWN, follow_restore
 from vplus_bridge.operations.stitch import AROUND, Chain, Evidence, stitch
 from vplus_bridge.operations.transitions import ask_for_attention, fail, move, warn
 
-# Without a history of its own, the export is taken to be this share of the work.
-EXPORT_SHARE = 0.6
 PAST_RUNS = 5
 STORED_ONCE = "SUCCESS_REMOVED"
 END_UNKNOWN = "end_unknown"
@@ -173,15 +172,9 @@ def _advance(operation: Operation, chain: Chain) -> None:
     """Move the one bar over both stages; unknown parts leave it where it is."""
     export, store = chain.export, chain.store
     share = operation.plan.get("export_share", EXPORT_SHARE)
-    progress: float | None = None
-    if store is not None or (export is not None and export.state == "FINISHED"):
-        inside = (store.progress or 0.0) if store is not None else 0.0
-        progress = 100 * share + (1 - share) * (100.0 if store is not None and store.state == "FINISHED" else inside)
-    elif export is not None and export.progress is not None and export.state == "RUNNING":
-        progress = share * export.progress
+    progress = progress_of([export] if export else [], [store] if store else [], share)
     if progress is not None:
-        # 100 is for the end alone, which the record decides.
-        operation.progress = max(operation.progress or 0.0, min(progress, 99.0))
+        operation.progress = max(operation.progress or 0.0, progress)
 
 
 def _finish(operation: Operation, chain: Chain, evidence: Evidence, now: datetime) -> None:

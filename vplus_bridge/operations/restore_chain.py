@@ -16,7 +16,7 @@ from vplus_bridge.mirror.models import Task
 from vplus_bridge.mirror.tasks import RESTORES
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome
 from vplus_bridge.operations.moves import ACTIVE, Kind
-from vplus_bridge.operations.stitch import AROUND, NOT_OURS
+from vplus_bridge.operations.stitch import AROUND, NOT_OURS, ended_badly
 from vplus_bridge.operations.transitions import link
 from vplus_bridge.ownership.assignment import attribute_linked
 
@@ -180,11 +180,11 @@ def stitch_restore(evidence: RestoreEvidence, operation: Operation) -> RestoreCh
     if chain is None:
         return None
     restore = chain.restore
-    if restore is not None and _ended_badly(restore):
+    if restore is not None and ended_badly(restore):
         _follow_copy(evidence, operation, chain, restore, "restore")
         restore = chain.restore
     if chain.import_ is not None:
-        if _ended_badly(chain.import_):
+        if ended_badly(chain.import_):
             _follow_copy(evidence, operation, chain, chain.import_, "import")
     elif restore is not None:
         _stitch_import(evidence, operation, chain, restore)
@@ -218,10 +218,6 @@ def _follow_copy(
     ]
     if copies:
         evidence.link(operation, chain, copies[-1], stage, "retry")
-
-
-def _ended_badly(task: Task) -> bool:
-    return task.state == "FAILED" or (task.vanished_at is not None and task.state != "FINISHED")
 
 
 def _after(restore: Task, task: Task) -> bool:

@@ -13,11 +13,10 @@ from vplus_bridge.mirror.instants import clean
 from vplus_bridge.mirror.models import Task
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import State
+from vplus_bridge.operations.one_bar import RESTORE_SHARE, progress_of
 from vplus_bridge.operations.restore_chain import RestoreChain, RestoreEvidence, stitch_restore
 from vplus_bridge.operations.transitions import ask_for_attention, fail, move, warn
 
-# Without a history of its own, the RESTORE is taken to be this share of the work.
-RESTORE_SHARE = 0.4
 RESTORE_END_UNKNOWN = "restore_end_unknown"
 NAMED_BY_JOB = "named_by_job"
 """Where a plan keeps the guid that the restore job names as the destination."""
@@ -83,14 +82,9 @@ def _advance(operation: Operation, chain: RestoreChain) -> None:
     """Move the one bar over both stages; unknown parts leave it where it is."""
     restore, import_ = chain.restore, chain.import_
     share = operation.plan.get("restore_share", RESTORE_SHARE)
-    progress: float | None = None
-    if import_ is not None or (restore is not None and restore.state == "FINISHED"):
-        progress = 100 * share + (1 - share) * ((import_.progress or 0.0) if import_ is not None else 0.0)
-    elif restore is not None and restore.progress is not None and restore.state == "RUNNING":
-        progress = share * restore.progress
+    progress = progress_of([restore] if restore else [], [import_] if import_ else [], share)
     if progress is not None:
-        # 100 is for the end alone.
-        operation.progress = max(operation.progress or 0.0, min(progress, 99.0))
+        operation.progress = max(operation.progress or 0.0, progress)
 
 
 def _finish(operation: Operation, chain: RestoreChain, evidence: RestoreEvidence, now: datetime) -> None:

@@ -191,7 +191,7 @@ def stitch(evidence: Evidence, operation: Operation) -> Chain | None:
     if chain is None or export is None:
         return chain
     free = evidence.free(operation, chain.attempt)
-    if _ended_badly(export) and (copy := _copy_of(export, [task for task in free if task.type == "EXPORT"])):
+    if ended_badly(export) and (copy := _copy_of(export, [task for task in free if task.type == "EXPORT"])):
         evidence.link(chain, copy, "export", "retry")
         export = copy
     chain.backup = _backup_of(evidence, operation, chain, export)
@@ -201,7 +201,8 @@ def stitch(evidence: Evidence, operation: Operation) -> Chain | None:
     return chain
 
 
-def _ended_badly(task: Task) -> bool:
+def ended_badly(task: Task) -> bool:
+    """Tell whether a task came to nothing, as far as it tells itself: it failed, or went before it was seen to finish."""
     return task.state == "FAILED" or (task.vanished_at is not None and task.state != "FINISHED")
 
 
@@ -223,7 +224,7 @@ def _stitch_store(evidence: Evidence, operation: Operation, chain: Chain, free: 
     if export is None:
         return
     if chain.store is not None:
-        if _ended_badly(chain.store) and (copy := _next_store(chain.store, free)):
+        if ended_badly(chain.store) and (copy := _next_store(chain.store, free)):
             evidence.link(chain, copy, "store", "retry")
         return
     backup_guid = operation.backup_guid or export.backup_guid or (chain.backup.guid if chain.backup else "")
@@ -231,7 +232,7 @@ def _stitch_store(evidence: Evidence, operation: Operation, chain: Chain, free: 
         if task.parent_guid == export.guid or (backup_guid and task.backup_guid == backup_guid):
             evidence.link(chain, task, "store", "parent" if task.parent_guid == export.guid else "backup")
             return
-    nameless = [task for task in free if not task.parent_guid and not task.backup_guid and _after(export, task)]
+    nameless = [task for task in free if not task.parent_guid and not task.backup_guid and after(export, task)]
     if len(nameless) == 1 and not evidence.rivals(operation, chain):
         evidence.link(chain, nameless[0], "store", "order")
 
@@ -244,8 +245,8 @@ def _next_store(failed: Task, free: Sequence[Task]) -> Task | None:
     return newer[0] if len(newer) == 1 and not newer[0].parent_guid else None
 
 
-def _after(export: Task, store: Task) -> bool:
-    """Tell whether a store can be this export's: it was not there before the export ended."""
+def after(export: Task, store: Task) -> bool:
+    """Tell whether a task can be the one that follows on this: it was not there before that ended."""
     begun = store.started_at or store.window_start
     if begun and export.finished_at:
         return begun >= export.finished_at - BEFORE_STORE
@@ -266,20 +267,24 @@ def _backup_of(evidence: Evidence, operation: Operation, chain: Chain, export: T
         return None
     others = evidence.named_by_others(operation, chain)
     new = [backup for backup in evidence.new_backups(operation, chain.attempt) if backup.guid not in others]
-    fitting = [backup for backup in new if _within(chain.attempt, export, backup)]
+    sent = min((moment for moment in (chain.attempt.stamp, chain.attempt.sent_at) if moment), default=None)
+    fitting = [backup for backup in new if within(export, backup, earliest=sent)]
     if len(fitting) != 1:
         return None
     evidence.note_made(fitting[0], operation)
     return fitting[0]
 
 
-def _within(attempt: Attempt, export: Task, backup: Backup) -> bool:
-    """Tell whether a record's time lies within the export's, give or take a minute, each by the clock that told it."""
+def within(export: Task, backup: Backup, *, earliest: datetime | None) -> bool:
+    """Tell whether a record's time lies within the export's, give or take a minute, each by the clock that told it.
+
+    ``earliest``: when it can have begun at the earliest, where the export does not say when it did.
+    """
     if export.started_at and backup.finished_at and backup.finished_at < export.started_at:
         return False
     if backup.taken_at is not None and backup.taken_at_source in (TimeSource.SNAPSHOT, TimeSource.LOCATION):
-        earliest = export.started_at or min((t for t in (attempt.stamp, attempt.sent_at) if t), default=backup.taken_at)
+        begun = export.started_at or earliest or backup.taken_at
         latest = export.finished_at or backup.taken_at
-        return earliest - AROUND <= backup.taken_at <= latest + AROUND
+        return begun - AROUND <= backup.taken_at <= latest + AROUND
     end = max(export.ended_seen_at or export.changed_at, export.changed_at)
     return export.first_seen_at - AROUND <= backup.first_seen_at <= end + AROUND

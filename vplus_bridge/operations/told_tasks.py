@@ -1,6 +1,6 @@
 """What is told to open pages of tasks that no operation made: those of schedules, and of somebody in vPlus.
 
-A task of an operation is told by that operation's own state (told.py).
+A task of an operation is told by that operation's own state (told.py), and what several are together by told_runs.py.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,11 +28,8 @@ def tell(changed: Collection[str], turned: Collection[str]) -> None:
     """
     if not changed:
         return
-    crowded: set[UUID] = set()
-    if len(turned) > changes.MOST_NAMED:
-        by_tenant = _own(turned).order_by().values_list("tenant").annotate(tasks=Count("guid"))
-        crowded = {tenant for tenant, count in by_tenant if tenant is not None and count > changes.MOST_NAMED}
-        changes.tell_again(crowded)
+    crowded = crowded_tenants(_own(turned), len(turned))
+    changes.tell_again(crowded)
     rows = _own(changed).exclude(tenant__in=crowded) if crowded else _own(changed)
     together: list[changes.Change] = []
     for row in rows.iterator(TOLD_TOGETHER):
@@ -41,6 +38,14 @@ def tell(changed: Collection[str], turned: Collection[str]) -> None:
             changes.tell(together)
             together = []
     changes.tell(together)
+
+
+def crowded_tenants(turned: QuerySet[Task], most: int) -> set[UUID]:
+    """Return the tenants of more of these tasks than one by one can be named; ``most``: how many there are at most."""
+    if most <= changes.MOST_NAMED:
+        return set()
+    by_tenant = turned.order_by().values_list("tenant").annotate(tasks=Count("guid"))
+    return {tenant for tenant, count in by_tenant if tenant is not None and count > changes.MOST_NAMED}
 
 
 def mark(turned: Collection[str]) -> None:

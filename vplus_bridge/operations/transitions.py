@@ -65,6 +65,8 @@ def link(attempt: Attempt, task_guid: str, stage: str, by: str) -> None:
         tenant_id=attempt.tenant_id, task_guid=task_guid, attempt=attempt, stage=stage, linked_by=by
     )
     Task.objects.filter(guid=task_guid).update(of_operation=True)  # one that is not read yet is marked when it is
+    # What was taken for a run that goes on with it is on its own again, for whoever tells what it belongs to.
+    Task.objects.filter(run_guid=task_guid).update(run_guid="", run_state="", run_ended=False)
     if attempt.task_guid is None:
         attempt.task_guid = task_guid
 

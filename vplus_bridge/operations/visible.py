@@ -1,6 +1,6 @@
 """What an actor sees of operations: the accessors that views and services start from, as in ownership/visible.py."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -8,13 +8,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from tenants.refusals import NotVisible
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset
-from vplus_bridge.mirror.models import Task
+from vplus_bridge.mirror.models import RUN_ENDED, Task
 from vplus_bridge.operations.models import ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE
+from vplus_bridge.operations.runs import DATA_TASKS, Run, RunState, runs_of
 from vplus_bridge.ownership import visible
 
-DATA_TASKS = ("EXPORT", "STORE", "RESTORE", "IMPORT")
-"""Types of tasks that carry a machine's data; what else vPlus does with one is house-keeping."""
 NEWEST_FIRST = Keyset("-requested_at", (Key("requested_at", descending=True), Key("id")))
 
 
@@ -69,32 +68,48 @@ def operations_of_tasks(actor: Actor, task_guids: Iterable[str]) -> dict[str, Op
     return {guid: rows[operation_id] for guid, operation_id in linked.items() if operation_id in rows}
 
 
-def tasks_on_their_own(actor: Actor) -> QuerySet[Task]:
-    """Return the visible tasks that no operation made: those of schedules, and those that vPlus gives itself."""
+def run_heads(actor: Actor) -> QuerySet[Task]:
+    """Return the first task of each visible run: of what schedules and vPlus itself do, which no operation made."""
     # The first says nothing new, but keeps PostgreSQL from walking over all of those that have an operation.
-    own = visible.tasks(actor).filter(of_operation=False)
+    own = visible.tasks(actor).filter(of_operation=False, run_guid="")
     return own.filter(~Exists(ChainTask.objects.filter(task_guid=OuterRef("guid"))))
 
 
-def running_by_itself(actor: Actor, vm_guids: Iterable[str]) -> dict[str, Task]:
-    """Return, by guid of a virtual machine, the backup or restore under way that no operation made, in one statement.
+def open_run_heads(actor: Actor) -> QuerySet[Task]:
+    """Return the first task of each visible run that goes on."""
+    # In the words of the index, whose beginning these are.
+    return run_heads(actor).annotate(over=RUN_ENDED).filter(over=0)
+
+
+def runs_with_tasks(actor: Actor, heads: Sequence[Task]) -> list[Run]:
+    """Return the runs that these tasks begin, in their order, in one SQL statement."""
+    guids = [head.guid for head in heads if head.type in DATA_TASKS]
+    further = visible.tasks(actor).filter(run_guid__in=guids, of_operation=False) if guids else ()
+    return runs_of(heads, further)
+
+
+def running_by_itself(actor: Actor, vm_guids: Iterable[str]) -> dict[str, Run]:
+    """Return, by guid of a virtual machine, the backup or restore under way that no operation made, in two statements.
 
     Of several the one that runs goes before one that waits, then the older one.
     """
-    rows = tasks_on_their_own(actor).filter(virtual_machine_guid__in=list(vm_guids), live=True, type__in=DATA_TASKS)
-    found: dict[str, Task] = {}
-    for row in sorted(rows, key=lambda one: (one.state == "QUEUED", one.first_seen_at, one.guid)):
-        found.setdefault(row.virtual_machine_guid, row)
+    heads = open_run_heads(actor).filter(virtual_machine_guid__in=list(vm_guids), type__in=DATA_TASKS)
+    found: dict[str, Run] = {}
+    runs = runs_with_tasks(actor, list(heads.order_by("first_seen_at", "guid")))
+    for run in sorted(runs, key=lambda one: one.state == RunState.QUEUED):
+        found.setdefault(run.head.virtual_machine_guid, run)
     return found
 
 
 def tasks_of_backup(actor: Actor, backup_guid: str) -> QuerySet[Task]:
-    """Return the tasks that worked on a backup: those that name it, and those of the operation that made it.
+    """Return the tasks that worked on a backup: those that name it, and those of the operation or the run that made it.
 
     On a server whose tasks name no backup, only the second can be known.
     """
     chained = ChainTask.objects.filter(attempt__step__operation__in=operations(actor).filter(backup_guid=backup_guid))
-    return visible.tasks(actor).filter(Q(backup_guid=backup_guid) | Q(guid__in=chained.values("task_guid")))
+    heads = run_heads(actor).filter(run_backup_guid=backup_guid).values("guid")
+    of_run = Q(run_backup_guid=backup_guid) | Q(run_guid__in=heads)
+    return visible.tasks(actor).filter(Q(backup_guid=backup_guid) | of_run | Q(guid__in=chained.values("task_guid")))
 
 
 def tasks_asked_by(actor: Actor) -> QuerySet[Task]:

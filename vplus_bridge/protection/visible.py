@@ -1,6 +1,6 @@
 """What an actor sees of policies: the accessors that views and services start from, as in ownership/visible.py."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from tenants.refusals import NotVisible
 from tenants.rights import Actor
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
-from vplus_bridge.protection.models import LIVING, Policy, PolicyMember, PolicyState, Schedule
+from vplus_bridge.protection.models import LIVING, Carrier, Policy, PolicyMember, PolicyState, Schedule
 
 
 def policies(actor: Actor) -> QuerySet[Policy]:
@@ -32,6 +32,16 @@ def policy(actor: Actor, policy_id: UUID) -> Policy:
 def schedules(actor: Actor) -> QuerySet[Schedule]:
     """Return the schedules of the policies that the actor sees."""
     return Schedule.objects.filter(policy__in=policies(actor).values("pk"))
+
+
+def policy_names_of_schedules(actor: Actor, vplus_guids: Collection[str]) -> dict[str, str]:
+    """Return, by vPlus's guid of a schedule, the name of the policy that it is of; those that the actor does not see, or
+    that are not the tenant's, are left out. In one SQL statement, in none where nothing is asked.
+    """
+    if not vplus_guids:
+        return {}
+    rows = Carrier.objects.filter(vplus_guid__in=vplus_guids, schedule__policy__in=policies(actor).values("pk"))
+    return dict(rows.values_list("vplus_guid", "schedule__policy__name"))
 
 
 def active_operation(policy_id: UUID) -> Operation | None:
