@@ -361,7 +361,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
                 told_tasks.mark(read.turned)
                 told_tasks.tell(read.changed, read.turned)
             with alone(what="runs"), every_tenant("jobs: runs"):
-                told_runs.tell(read.changed, read.turned, run_follow.follow(polled_since))
+                told_runs.tell(read.changed, read.turned, run_follow.follow(polled_since, read.changed))
             with alone(what="the ledger"), every_tenant("jobs: what became of runs"):
                 told_machines.tell(ledger.settle_of(tasks.machines_of(read.changed), database_now()))
             took(TASKS, monotonic() - began)

@@ -210,7 +210,7 @@ def test_another_tenants_tasks_are_never_part_of_a_run(cast: Cast, mirrored: Bri
     task_row("e", "EXPORT", "FINISHED", tenant_id=cast.alpha.pk)
     task_row("s", "STORE", "RUNNING", tenant_id=cast.beta.pk, parent_guid="e")
     with every_tenant("test"):
-        run_follow.follow(timezone.now())
+        run_follow.follow(timezone.now(), ())
     assert [[task.guid for task in run.tasks] for run in runs(cast.alice)] == [["e"]]
     assert [[task.guid for task in run.tasks] for run in runs(cast.mallory)] == [["s"]]
 
@@ -225,6 +225,6 @@ def test_the_number_of_statements_does_not_grow_with_the_runs(cast: Cast, databa
             task_row(f"e-{number}-{n}", "EXPORT", "FINISHED", **facts)
             task_row(f"s-{number}-{n}", "STORE", "RUNNING", **facts, parent_guid=f"e-{number}-{n}")
         with every_tenant("test"), CaptureQueriesContext(connection) as asked:
-            run_follow.follow(timezone.now())
+            run_follow.follow(timezone.now(), ())
         counts.append(len(asked))
     assert counts[0] == counts[1]

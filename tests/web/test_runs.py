@@ -3,10 +3,15 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows
 from tests.conftest import Cast
+from tests.policies import kept
 from tests.web.conftest import ACTIVITY, LIST, Visitor, ago, local_day
+from vplus_bridge.models import Carrier
 
 TASKS = f"{ACTIVITY}tasks/"
 SCHEDULE, BACKUP = "5cf9a1d2-schedule", "b-night"
@@ -191,3 +196,83 @@ def test_an_operation_goes_before_what_runs_by_itself(day: None, rows: Rows, cas
     rows.task("t-theirs", "vm-1", cast.alpha, state="RUNNING", live=True, progress=7.0, schedule_guid=SCHEDULE)
     [bar] = vera.get(f"{LIST}vm-1/").all("progress")
     assert bar.attributes["aria-label"] == "Backup of web-01"
+
+
+@pytest.mark.parametrize(
+    ("state", "badge", "found_by"),
+    [
+        ("queued", "Queued", "submitted"),
+        ("done", "Done", "succeeded"),
+        ("in_part", "Done with warnings", "succeeded"),
+        ("finished", "Finished", "succeeded"),
+        ("failed", "Failed The copy could not be stored. Older restore points are untouched.", "failed"),
+        ("cancelled", "Cancelled", "cancelled"),
+        ("unknown", "Not known", ""),
+    ],
+)
+def test_a_run_is_shown_and_found_by_what_became_of_all_of_it(
+    state: str, badge: str, found_by: str, rows: Rows, vera: Visitor
+) -> None:
+    rows.machine("vm-1", rows.cast.alpha, name="web-01")
+    over = state != "queued"
+    rows.task("t-export", "vm-1", rows.cast.alpha, run_state=state, run_ended=over, backup_type="FULL", live=not over)
+    rows.task("t-store", "vm-1", rows.cast.alpha, type="STORE", run_guid="t-export", live=not over)
+    [row] = vera.get(ACTIVITY).rows()
+    assert row[1:3] == ["Backup, full", "web-01"]
+    assert row[3].startswith(badge)
+    for asked in ("submitted", "running", "succeeded", "failed", "cancelled", "needs_attention"):
+        assert len(who(vera, state=asked)) == (asked == found_by), asked
+    heading = vera.get(ACTIVITY).heading
+    assert heading == ("Nothing is running" if over else "1 waiting")
+
+
+def test_a_restore_that_somebody_started_in_vplus_is_one_row(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    rows.task("t-restore", "vm-1", cast.alpha, type="RESTORE", run_state="running", run_ended=False)
+    second = {"type": "IMPORT", "state": "RUNNING", "live": True, "progress": 50.0, "run_guid": "t-restore"}
+    rows.task("t-import", "vm-1", cast.alpha, **second)
+    page = oscar.get(ACTIVITY)
+    [row] = page.rows()
+    assert row[1:3] == ["Restore", "web-01"]
+    assert row[3].replace("\N{NO-BREAK SPACE}", " ").startswith("Creating the VM, 2 of 2 70 %")
+    assert "/tasks/t-import/cancel/" in page.link("Ask to cancel Restore web-01")
+    assert page.heading == "1 running"
+    assert len(who(oscar, kind="restore")) == 1
+    assert who(oscar, kind="backup") == []
+
+
+def test_a_run_is_by_the_policy_whose_schedule_it_was_where_one_sees_that(
+    cast: Cast, rows: Rows, vera: Visitor
+) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    rows.machine("vm-2", cast.alpha, name="db-01")
+    for tenant, guid in ((cast.alpha, "s-gold"), (cast.beta, "s-beta")):
+        policy = kept(tenant, f"Gold of {tenant.slug}", "vm-1")
+        with every_tenant("test"):
+            facts = {"wire_name": guid, "spec": {}, "valid_from": NOW, "valid_until": NOW}
+            Carrier.objects.create(tenant=tenant, schedule=policy.schedules.get(), position=1, vplus_guid=guid, **facts)
+        rows.task(f"t-{guid}", "vm-1", cast.alpha, schedule_guid=guid)
+    page = vera.get(ACTIVITY)
+    assert sorted(row[4] for row in page.rows()) == ["Gold of alpha", "Schedule"]
+    assert page.link("Gold of alpha") == f"{ACTIVITY}?schedule=s-gold"
+    rows.grant(cast.vera, "vm-2", role="viewer")
+    rows.task("t-db", "vm-2", cast.alpha, schedule_guid="s-gold")
+    assert [row[4] for row in vera.get(ACTIVITY).rows()] == ["Schedule"], "the policy is of machines not granted"
+
+
+def test_the_rows_of_a_page_take_the_same_number_of_statements_however_many(
+    cast: Cast, rows: Rows, vera: Visitor
+) -> None:
+    counts = []
+    vera.get(ACTIVITY)  # the first page looks up more
+    for number in (2, 20):
+        for n in range(number):
+            rows.machine(f"vm-{number}-{n}", cast.alpha)
+            night = {"schedule_guid": "s-1", "backup_guid": f"b-{number}-{n}"}
+            rows.task(f"e-{number}-{n}", f"vm-{number}-{n}", cast.alpha, **night)
+            rows.task(f"s-{number}-{n}", f"vm-{number}-{n}", cast.alpha, type="STORE", run_guid=f"e-{number}-{n}")
+        with CaptureQueriesContext(connection) as asked:
+            page = vera.get(ACTIVITY)
+        counts.append(len(asked))
+    assert len(page.rows()) == 22
+    assert counts[0] == counts[1]

@@ -59,12 +59,12 @@ def watches() -> list[Watch]:
     return [Watch(guid, tasks=True, backups=True) for guid in dict.fromkeys(guids)]
 
 
-def follow(polled_since: datetime) -> set[str]:
+def follow(polled_since: datetime, changed_tasks: Collection[str]) -> set[str]:
     """Join tasks to runs and judge those that are open; return guids of the first tasks of runs that changed.
 
-    ``polled_since``: when the reading of tasks began that has just ended.
+    ``polled_since``: when the reading of tasks began that has just ended; ``changed_tasks``: guids of what it changed.
     """
-    runs = _open_runs()
+    runs = _runs_to_judge(changed_tasks)
     if not runs:
         return set()
     now = database_now()
@@ -138,8 +138,10 @@ def _open() -> QuerySet[Task]:
     return Task.objects.filter(~chained, of_operation=False, run_guid="", run_ended=False)
 
 
-def _open_runs() -> list[Run]:
-    heads = list(_open().defer(*_UNREAD).order_by("first_seen_at", "guid"))
+def _runs_to_judge(changed_tasks: Collection[str]) -> list[Run]:
+    """Return the open runs that there may be news of: of one whose first task goes on as before there is none."""
+    news = Q(run_state="") | Q(live=False) | Q(guid__in=list(changed_tasks))
+    heads = list(_open().filter(news).defer(*_UNREAD).order_by("first_seen_at", "guid"))
     return runs_of(heads, _further([head.guid for head in heads if head.type in DATA_TASKS]))
 
 
