@@ -18,12 +18,12 @@ from vplus_bridge.ownership import visible
 from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection import drafts
 from vplus_bridge.protection.asking import author_of, note_done, refuse_while_changing
+from vplus_bridge.protection.both_sides import both_sides
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.compare import Difference
 from vplus_bridge.protection.drafts import PolicyDraft
 from vplus_bridge.protection.drift import differences, kept_of, read_since_written, told_of
 from vplus_bridge.protection.held import carriers_of
-from vplus_bridge.protection.mirrored import schedule_records
 from vplus_bridge.protection.models import Policy, PolicyMember
 from vplus_bridge.protection.outcome import deleted, label_machines
 from vplus_bridge.protection.request_policy import editable, policy_turn, refuse_old
@@ -46,8 +46,8 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
     policy = editable(actor, policy_id)
     refuse_old(policy, version)
     # Read once, so that what is taken over is what was compared: the mirror may be written in between.
-    records = schedule_records(row.vplus_guid for row in carriers_of(policy))
-    found = [] if policy.differs_since is None else differences(policy, records)
+    sides = both_sides([policy])
+    found = [] if policy.differs_since is None else differences(policy, sides)
     if policy.differs_since is not None and not found and not read_since_written(policy):
         raise WrongState("not_read_since", _("vPlus was not read since this was last written. Try again in a minute."))
     if not found:
@@ -58,7 +58,7 @@ def accept_drift(actor: Actor, policy_id: UUID, *, version: int, now: datetime, 
     author = author_of(actor)
     with transaction.atomic():
         # A savepoint: what cannot be said is known only on the way, and then nothing of it stays.
-        _take_over(policy, found, records, author.name, now)
+        _take_over(policy, found, sides.schedules, author.name, now)
     changes = _changes(actor, before, drafts.draft_of(policy)) if policy.living else []
     operation = note_done(author, policy, wish={"action": "accept"}, changes=changes, from_version=version, now=now)
     audit.record(

@@ -20,13 +20,15 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind
 from vplus_bridge.ownership.models import AllowedDestination
 from vplus_bridge.protection import compare
+from vplus_bridge.protection.both_sides import BothSides, both_sides
 from vplus_bridge.protection.compare import Difference
-from vplus_bridge.protection.held import carriers_of, wire_of
+from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.mirrored import policy_record, schedule_records
 from vplus_bridge.protection.models import Carrier, Policy, PolicyState
 from vplus_bridge.protection.outcome import label_machines
 
 log = structlog.get_logger(__name__)
+COMPARED_TOGETHER = 500
 
 
 def note_drift(now: datetime) -> int:
@@ -41,18 +43,27 @@ def note_drift(now: datetime) -> int:
     rows = Policy.objects.filter(state=PolicyState.KEPT, attached=False, compared_at__lt=read_since)
     rows = rows.exclude(pk__in=changing).order_by("pk")
     # All of them before the first policy is written, as everywhere: machines first.
-    for policy in rows.filter(auto_remove_gone=True).iterator(chunk_size=500):
+    for policy in rows.filter(auto_remove_gone=True).iterator(chunk_size=COMPARED_TOGETHER):
         _follow_removals(policy)
-    for policy in rows.iterator(chunk_size=500):
-        found = kept_of(policy, differences(policy))
-        if found == policy.drift and (policy.differs_since is not None) == bool(found):
-            continue
-        # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
-        since = (policy.differs_since or now) if found else None
-        same = Policy.objects.filter(pk=policy.pk, compared_at=policy.compared_at, version=policy.version)
-        changed += same.update(drift=found, differs_since=since)
-        log.info("a policy differs in vPlus" if found else "a policy differs no more", policy=str(policy.pk))
+    chosen = list(rows.values_list("pk", flat=True))
+    for start in range(0, len(chosen), COMPARED_TOGETHER):
+        together = list(Policy.objects.filter(pk__in=chosen[start : start + COMPARED_TOGETHER]).order_by("pk"))
+        sides = both_sides(together)
+        changed += sum(_note(policy, sides, now) for policy in together)
     return changed
+
+
+def _note(policy: Policy, sides: BothSides, now: datetime) -> int:
+    """Write down where one policy differs; return how many rows that changed."""
+    differing = differences(policy, sides)
+    found = kept_of(policy, differing) if differing else []
+    if found == policy.drift and (policy.differs_since is not None) == bool(found):
+        return 0
+    # Without a lock, so that nobody waits for the whole comparison: what was written meanwhile is compared next time.
+    since = (policy.differs_since or now) if found else None
+    same = Policy.objects.filter(pk=policy.pk, compared_at=policy.compared_at, version=policy.version)
+    log.info("a policy differs in vPlus" if found else "a policy differs no more", policy=str(policy.pk))
+    return same.update(drift=found, differs_since=since)
 
 
 def _follow_removals(policy: Policy) -> None:
@@ -119,20 +130,19 @@ def _read_since() -> datetime | None:
     return min(known) if len(known) == len(moments) else None
 
 
-def differences(policy: Policy, records: Mapping[str, ScheduleRecord] | None = None) -> list[Difference]:
+def differences(policy: Policy, sides: BothSides | None = None) -> list[Difference]:
     """Return what differs between a policy's rows and the mirror; `theirs` None: it is not there any more.
 
-    `records` are those of its schedules, where they were read already.
+    `sides` are those of this policy, maybe among others, where they were read already.
     """
-    row = VplusPolicy.objects.filter(guid=policy.vplus_guid, gone_at=None).first()
+    sides = both_sides([policy]) if sides is None else sides
+    row = sides.held.get(policy.vplus_guid)
     if row is None:
         return [Difference("policy", policy.wire_name, None)]
     if row.detail_read_at is None or policy.compared_at is None or row.detail_read_at <= policy.compared_at:
         return []  # its detail was not read since; the next reading tells
-    held, meant = policy_record(row), wire_of(policy)
-    gone = {machine.guid for machine in VirtualMachine.objects.filter(guid__in=meant.vms) if machine.gone}
-    found = compare.of_policy(meant, held, gone=gone, wire_name=policy.wire_name)
-    carriers = carriers_of(policy)
+    held, carriers = policy_record(row), sides.carriers[policy.pk]
+    found = compare.of_policy(sides.meant[policy.pk], held, gone=sides.gone, wire_name=policy.wire_name)
     rules = [rule for rule in held.rules or () if not rule.marked_for_deletion]
     rule = next((rule for rule in rules if rule.guid == policy.rule_guid), None)
     if rule is None:
@@ -142,9 +152,7 @@ def differences(policy: Policy, records: Mapping[str, ScheduleRecord] | None = N
         found += compare.of_rule(guids, [policy.destination_guid], rule)
     if others := sorted(other.guid for other in rules if other.guid != policy.rule_guid):
         found.append(Difference("other_rules", [], others))
-    if records is None:
-        records = schedule_records(carrier.vplus_guid for carrier in carriers)
-    return found + _of_carriers(policy, carriers, records)
+    return found + _of_carriers(policy, carriers, sides.schedules)
 
 
 def _of_carriers(
