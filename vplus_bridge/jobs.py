@@ -31,6 +31,7 @@ from vplus_bridge.operations import (
     cancel,
     follow,
     late,
+    misnamed,
     new_machines,
     restore_chain,
     run_follow,
@@ -336,6 +337,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
         read = tasks.poll_tasks(vplus, assignment.attribute_tasks)
         if full:
             read.add(tasks.read_all_tasks(vplus, assignment.attribute_tasks))
+        _undo_misnamed()
         with every_tenant("jobs: what operations wait for"):
             unsettled, watched = settle.unsettled(), follow.watches()
             # What nobody asked for takes the room that operations leave.
@@ -353,6 +355,7 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
                     settle.settle(attempt_id, whole=guid in whole)
             with alone(what="late tasks"), every_tenant("jobs: late tasks"):
                 late.note_late()
+            _undo_misnamed()  # also those that were read only just now; before anything is followed
             _follow(jobs_read)
             with alone(what="cancels"), every_tenant("jobs: cancels"):
                 cancel.pursue()
@@ -367,6 +370,11 @@ def poll_once(vplus: VplusClient, *, full: bool = False) -> tasks.TasksRead | No
             took(TASKS, monotonic() - began)
         changes.tell_reading(TASKS, began_at)
         return read
+
+
+def _undo_misnamed() -> None:
+    with alone(what="tasks that an answer misnamed"), every_tenant("jobs: tasks that an answer misnamed"):
+        misnamed.undo_misnamed()
 
 
 def _follow(jobs: restore_chain.Jobs) -> None:

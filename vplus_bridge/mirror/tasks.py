@@ -1,7 +1,7 @@
 """Tasks: what vPlus does, also what no operation of ours asked for. A task that has ended never changes again."""
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -209,12 +209,18 @@ def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
         return read
     with every_tenant(REASON):
         known, now = Task.objects.in_bulk(list(by_guid)), database_now()
-        sources, rows = _sources(by_guid.values()), []
+        seen = _first_seen(by_guid.values())
+        sources, rows, strangers = _sources(by_guid.values(), seen), [], list[str]()
         for guid, record in by_guid.items():
             before, digest = known.get(guid), digest_of(record)
             if before is not None and (_same(before, digest) or _backwards(before, record)):
                 continue
-            row = _row(record, before, digest, now, sources.get(guid, record.vm_guid))
+            machine = sources.get(guid, record.vm_guid)
+            if _of_another(before, record, seen):
+                strangers.append(guid)
+            elif before is not None and record.type in RESTORES:
+                machine = before.virtual_machine_guid or machine  # what it makes may be known by now
+            row = _row(record, before, digest, now, machine)
             rows.append(row)
             read.changed.add(guid)
             if before is None or (before.state, before.live) != (row.state, row.live):
@@ -223,7 +229,6 @@ def _write(records: list[TaskRecord], attribute: Attribute) -> TasksRead:
                 read.ended_vms.add(row.virtual_machine_guid)
         if rows:
             _want_histories(read.ended_vms, now)
-            strangers = [guid for guid, record in by_guid.items() if _of_another(known.get(guid), record)]
             if strangers:  # whoever it was named to has no right to it; its machine's owner gets it below
                 Task.objects.filter(guid__in=strangers).update(tenant=None)
             Task.objects.bulk_create(
@@ -250,28 +255,39 @@ def _backwards(before: Task, record: TaskRecord) -> bool:
     return _RANK.get(record.state or "", _IN_BETWEEN) < _RANK.get(before.state, _IN_BETWEEN)
 
 
-def _sources(records: Iterable[TaskRecord]) -> dict[str, str | None]:
+def _first_seen(records: Iterable[TaskRecord]) -> dict[str, datetime]:
+    """Return since when each machine is known that a restore or import names; those that are not are left out."""
+    named = {
+        guid for record in records if record.type in RESTORES for guid in (record.vm_guid, record.dst_guid) if guid
+    }
+    rows = VirtualMachine.objects.filter(guid__in=named)
+    return dict(rows.values_list("guid", "first_seen_at")) if named else {}
+
+
+def _sources(records: Iterable[TaskRecord], known: Mapping[str, datetime]) -> dict[str, str | None]:
     """Return, by restore or import, the machine whose backup it is: the first of the two named that is known.
 
     What it makes is not known yet, so that it would be nobody's task as long as that is taken for its machine.
     """
-    restores = [record for record in records if record.type in RESTORES and record.dst_guid]
-    named = {guid for record in restores for guid in (record.vm_guid, record.dst_guid) if guid}
-    known = set(VirtualMachine.objects.filter(guid__in=named).values_list("guid", flat=True)) if named else set()
     return {
         record.guid: next((guid for guid in (record.vm_guid, record.dst_guid) if guid in known), record.vm_guid)
-        for record in restores
+        for record in records
+        if record.type in RESTORES and record.dst_guid
     }
 
 
-def _of_another(before: Task | None, record: TaskRecord) -> bool:
+def _of_another(before: Task | None, record: TaskRecord, seen: Mapping[str, datetime]) -> bool:
     """Tell whether a task that our answer named is, as the first reading of it says, about another machine.
 
-    A restore's may name the new machine instead, so of that nothing follows.
+    A restore's may name the new machine instead; one that was there before the restore was asked for is not that.
     """
-    if before is None or before.digest != NEVER_READ or record.type in RESTORES or not record.vm_guid:
+    if before is None or bytes(before.digest) != NEVER_READ:
         return False
-    return record.vm_guid != before.virtual_machine_guid
+    if record.type not in RESTORES:
+        return record.vm_guid not in (None, "", before.virtual_machine_guid)
+    named = {guid for guid in (record.vm_guid, record.dst_guid) if guid}
+    old = (guid in seen and seen[guid] < before.first_seen_at for guid in named)
+    return before.virtual_machine_guid not in named and any(old)
 
 
 def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime, machine: str | None) -> Task:
@@ -280,8 +296,6 @@ def _row(record: TaskRecord, before: Task | None, digest: bytes, now: datetime, 
     progress = record.progress if record.progress is None else min(100.0, max(0.0, record.progress))
     if before is not None and before.progress is not None and (progress is None or progress < before.progress):
         progress = before.progress
-    if before is not None and record.type in RESTORES:
-        machine = before.virtual_machine_guid or machine  # what it makes may be known by now
     ended_seen_at = None
     if ended:
         ended_seen_at = before.ended_seen_at if before is not None and before.ended_seen_at else now

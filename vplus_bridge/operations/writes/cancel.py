@@ -4,9 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
+from django.db.models import Q
 
+from tenants.scope import in_tenant
 from vplus_bridge.client import Dialect, NotFound, OutcomeKind, VplusClient, VplusError
 from vplus_bridge.client import Outcome as Answer
+from vplus_bridge.mirror.models import Task
 from vplus_bridge.mirror.read_state import close_gap, note_gap
 from vplus_bridge.mirror.tasks import ENDED, make_known
 from vplus_bridge.operations.models import Attempt, Operation
@@ -42,6 +45,9 @@ class CancelWrite(Write):
             raise WorldChanged("too_late_to_cancel")
         # A queued task is removed and forgotten at once: where the mirror never had it, nobody would see that it went.
         make_known(task, attribute_tasks)
+        if not _is_ours(claim):
+            # An answer had named it by its guid alone, and it is somebody else's (operations/misnamed.py).
+            raise WorldChanged("too_late_to_cancel")
         return Prepared([], [], timedelta(), {"state": task.state})
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
@@ -89,3 +95,11 @@ class CancelWrite(Write):
         del attempt
         if operation.kind == Kind.CANCEL_TASK:
             fail(operation, code, now)
+
+
+def _is_ours(claim: Claim) -> bool:
+    """Tell whether the task, as it was read by now, is the tenant's and about the machine of the operation."""
+    machine = claim.virtual_machine_guid
+    with in_tenant(claim.tenant_id):
+        about = Q(virtual_machine_guid=machine) | Q(destination_vm_guid=machine)
+        return Task.objects.filter(about, guid=claim.target_guid).exists()
