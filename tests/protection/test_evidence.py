@@ -152,9 +152,9 @@ def seen(at: datetime) -> Circumstances:
 @pytest.mark.parametrize(
     ("around", "why"),
     [
-        ({"on_platform": False}, Why.NOT_ON_PLATFORM),
-        ({"in_policy": False}, Why.LEFT_POLICY),
-        ({"still_scheduled": False}, Why.SCHEDULE_CHANGED),
+        ({"standing": "not_on_platform"}, Why.NOT_ON_PLATFORM),
+        ({"standing": "left_policy"}, Why.LEFT_POLICY),
+        ({"standing": "schedule_changed"}, Why.SCHEDULE_CHANGED),
         ({"history_read_at": None}, Why.HISTORY_NOT_READ),
         ({"tasks_read_at": due(0)}, Why.HISTORY_NOT_READ),
         ({"outages": [(due(0) - HOUR, None)]}, Why.NO_CONTACT),

@@ -50,6 +50,12 @@ class Why(StrEnum):
     """It ran, and what it led to was never seen."""
 
 
+HELD = "held"
+"""The standing of a run whose machine, policy and schedule were as promised until its window was over."""
+CALLED_OFF = (Why.NOT_ON_PLATFORM, Why.LEFT_POLICY, Why.SCHEDULE_CHANGED)
+"""Why a run was not to be expected any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExpectedFact:
     """One run of one machine: ``guids`` are the schedules of vPlus that may be named."""
@@ -110,9 +116,30 @@ class Circumstances:
     history_read_at: datetime | None
     tasks_read_at: datetime | None
     outages: Sequence[tuple[datetime, datetime | None]] = ()
-    on_platform: bool = True
-    in_policy: bool = True
-    still_scheduled: bool = True
+    standing: str = ""
+    """HELD, or why the run was not to be expected until its window was over (`standing_of`); empty: not known yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What one look found of a run's machine, policy and schedule. ``since``: when it became so, where that is known."""
+
+    why: Why
+    since: datetime | None = None
+
+
+def standing_of(before: str, seen: Seen | None, over_at: datetime, now: datetime) -> str:
+    """Return whether a run was to be expected until its window was over: HELD, why not, or "" while that is not known.
+
+    ``seen`` is what calls it off at this look, None where nothing does; ``over_at`` when its window is over, and the time in
+    which a change before that may be noted. What was found before stays: a machine that went and came back was away, and
+    one that goes after the window was there for all of it.
+    """
+    if before:
+        return before
+    if seen is not None and (seen.since is None or seen.since <= over_at):
+        return str(seen.why)
+    return HELD if now >= over_at else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +290,7 @@ def _without_trace(run: ExpectedFact, around: Circumstances, deadline: datetime,
     no_contact = any(began <= run.due_at and (ended is None or ended >= run.due_at) for began, ended in around.outages)
     readings = (around.history_read_at, around.tasks_read_at)
     excuses = {
-        Why.NOT_ON_PLATFORM: not around.on_platform,
-        Why.LEFT_POLICY: not around.in_policy,
-        Why.SCHEDULE_CHANGED: not around.still_scheduled,
+        **{why: around.standing == why for why in CALLED_OFF},
         Why.NO_CONTACT: no_contact,
         Why.HISTORY_NOT_READ: any(read_at is None or read_at < deadline for read_at in readings),
     }

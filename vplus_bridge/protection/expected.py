@@ -59,9 +59,10 @@ def write_due(promise: PolicyPromise, now: datetime) -> int:
         cursor.execute(
             """
             INSERT INTO vplus_bridge_expectedrun (tenant_id, virtual_machine_guid, policy_guid, timetable_key,
-                schedule_guids, backup_type, due_at, window_end, outcome, why, task_guid, backup_guid, look_at)
+                schedule_guids, backup_type, due_at, window_end, outcome, why, standing, task_guid, backup_guid,
+                look_at)
             SELECT vm.tenant_id, vm.guid, vm.policy_guid, run.key, run.guids::jsonb, run.kind, run.due, run.until,
-                'waiting', '', '', '', least(run.until + %s * interval '1 second', run.due + %s * interval '1 second')
+                'waiting', '', '', '', '', least(run.until + %s * interval '1 second', run.due + %s * interval '1 second')
             FROM vplus_bridge_virtualmachine vm,
                 unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
                     AS run (key, guids, kind, due, until)

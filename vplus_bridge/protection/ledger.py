@@ -26,13 +26,15 @@ from vplus_bridge.protection.evidence import (
     ExpectedFact,
     Found,
     Outcome,
+    Seen,
     TaskFact,
     Why,
     belongings,
     judge_run,
+    standing_of,
 )
 from vplus_bridge.protection.expected import LOOK_AGAIN, grace, timetables_of
-from vplus_bridge.protection.ledger_models import ContactOutage, ExpectedRun, PolicyPromise
+from vplus_bridge.protection.ledger_models import ContactOutage, ExpectedRun, PolicyPromise, PromiseState
 from vplus_bridge.protection.timetable import Timetable
 
 MOST_RUNS = 2000
@@ -40,9 +42,9 @@ MOST_PRUNED = 20_000
 LOOK_SOON = timedelta(minutes=1)
 FIRST_SIGHT = timedelta(minutes=10)
 """How much earlier than a run its task may bear our first sight: clocks differ."""
-MOVE_SEEN_WITHIN = timedelta(minutes=10)
-"""A move to another policy is noted when a reading shows it. One noted so soon behind a window, and the time between two
-readings more, may have been in it.
+NOTED_WITHIN = timedelta(minutes=10)
+"""That a machine goes, moves to another policy, or that a schedule is changed is noted when a reading shows it. What is noted
+so soon behind a window, and the time between two readings more, may have been in it.
 """
 SCHEDULED = {"SCHEDULE": True, "SYSTEM_SCHEDULE": True, "USER": False}
 
@@ -85,13 +87,14 @@ def _settle(chosen: QuerySet[ExpectedRun], now: datetime) -> set[str]:
     changed: set[str] = set()
     written: list[ExpectedRun] = []
     for row in rows:
+        row.standing = around.standing_of(row)
         circumstances = around.of(row)
         own = around.evidence[row.virtual_machine_guid].get(row.pk, Evidence())
         found = judge_run(_expected(row), own, circumstances, grace=grace(), now=now)
         if _note(row, found, circumstances, now):
             changed.add(row.virtual_machine_guid)
         written.append(row)
-    columns = ["outcome", "why", "started_at", "task_guid", "backup_guid", "settled_at", "look_at"]
+    columns = ["outcome", "why", "started_at", "task_guid", "backup_guid", "standing", "settled_at", "look_at"]
     ExpectedRun.objects.bulk_update(written, columns, batch_size=500)
     unread = {row.virtual_machine_guid for row in written if row.why == Why.HISTORY_NOT_READ}
     if unread:
@@ -124,41 +127,63 @@ class _Surroundings:
         self._guids = {row.virtual_machine_guid for row in rows}
         self._since = min(row.due_at for row in rows)
         self._until = max(row.window_end for row in rows)
-        self._move_seen_within = MOVE_SEEN_WITHIN + timedelta(seconds=settings.VPLUS_INVENTORY_SECONDS)
+        self._now = now
+        self._noted_within = NOTED_WITHIN + timedelta(seconds=settings.VPLUS_INVENTORY_SECONDS)
         reads = read_at(TASKS_FULL)
         self._tasks_read_at = reads[TASKS_FULL]
-        columns = ("guid", "tenant_id", "policy_guid", "policy_since", "history_read_at", "present", "absent_since")
+        columns = (
+            "guid", "tenant_id", "policy_guid", "policy_since", "history_read_at", "present", "not_present_since",
+            "absent_since",
+        )  # fmt: skip
         machines = VirtualMachine.objects.filter(guid__in=self._guids).only(*columns)
         self._machines = {machine.guid: machine for machine in machines}
         outages = ContactOutage.objects.filter(Q(ended_at=None) | Q(ended_at__gte=self._since), began_at__lte=now)
         self._outages = list(outages.values_list("began_at", "ended_at"))
-        policies = {row.policy_guid for row in rows}
+        promises = list(PolicyPromise.objects.filter(policy_guid__in={row.policy_guid for row in rows}))
         self._timetables: dict[tuple[UUID | None, str], dict[str, Timetable]] = {
             (promise.tenant_id, promise.policy_guid): {table.key: table for table in timetables_of(promise)}
-            for promise in PolicyPromise.objects.filter(policy_guid__in=policies)
+            for promise in promises
         }
+        self._doubtful = {(row.tenant_id, row.policy_guid) for row in promises if row.state == PromiseState.CANNOT_TELL}
         self.evidence = self._belongings()
 
     def of(self, row: ExpectedRun) -> Circumstances:
         """Return the circumstances of one run."""
         machine = self._machines.get(row.virtual_machine_guid)
-        if machine is None:
-            return Circumstances(history_read_at=None, tasks_read_at=None, on_platform=False)
-        tables = self._timetables.get((row.tenant_id, row.policy_guid))
-        table = (tables or {}).get(row.timetable_key)
-        due = int(row.due_at.timestamp())
-        # Who goes when the window is over was in the policy for all of it; the last one to go takes the promise along.
-        gone = machine.tenant_id == row.tenant_id and machine.policy_guid != row.policy_guid
-        left_later = gone and machine.policy_since > row.window_end + self._move_seen_within
         return Circumstances(
-            history_read_at=machine.history_read_at,
+            history_read_at=machine.history_read_at if machine else None,
             tasks_read_at=self._tasks_read_at,
             outages=self._outages,
-            on_platform=not machine.gone,
-            in_policy=left_later or (machine.tenant_id, machine.policy_guid) == (row.tenant_id, row.policy_guid),
-            still_scheduled=(left_later and tables is None)
-            or (table is not None and bool(table.seconds(due, due + 1))),
+            standing=row.standing,
         )
+
+    def standing_of(self, row: ExpectedRun) -> str:
+        """Return whether one run was to be expected until its window was over, as far as it is known by now.
+
+        A doubt is no finding: where the schedules cannot be told at the moment, that calls off only what is judged now.
+        """
+        called_off = self._called_off(row)
+        standing = standing_of(row.standing, called_off, row.window_end + self._noted_within, self._now)
+        doubtful = called_off is not None and (row.tenant_id, row.policy_guid) in self._doubtful
+        return "" if doubtful and not row.standing and self._now < row.window_end + grace() else standing
+
+    def _called_off(self, row: ExpectedRun) -> Seen | None:
+        """Return why the run is not to be expected as things stand, and since when, where that is known."""
+        machine = self._machines.get(row.virtual_machine_guid)
+        if machine is None:
+            return Seen(why=Why.NOT_ON_PLATFORM)
+        if machine.gone:
+            return Seen(why=Why.NOT_ON_PLATFORM, since=machine.gone_since)
+        if machine.tenant_id != row.tenant_id:
+            return Seen(why=Why.LEFT_POLICY)
+        if machine.policy_guid != row.policy_guid:
+            return Seen(why=Why.LEFT_POLICY, since=machine.policy_since)
+        if row.due_at < machine.policy_since:
+            # It was in the policy when the run was due, or there were no row: it has left and come back since.
+            return Seen(why=Why.LEFT_POLICY, since=machine.policy_since)
+        table = self._timetables.get((row.tenant_id, row.policy_guid), {}).get(row.timetable_key)
+        due = int(row.due_at.timestamp())
+        return None if table is not None and table.seconds(due, due + 1) else Seen(why=Why.SCHEDULE_CHANGED)
 
     def _belongings(self) -> dict[str, dict[int, Evidence]]:
         runs, tasks, backups = defaultdict(list), defaultdict(list), defaultdict(list)

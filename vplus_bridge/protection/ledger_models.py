@@ -74,6 +74,11 @@ class ExpectedRun(TenantOwned):
     started_at = models.DateTimeField(null=True)
     task_guid = models.CharField(max_length=200, blank=True)
     backup_guid = models.CharField(max_length=200, blank=True)
+    standing = models.CharField(
+        max_length=24,
+        blank=True,
+        help_text="held: promised and due until its window was over; a code of evidence.Why: not so; empty: not known yet",
+    )
     settled_at = models.DateTimeField(null=True, help_text="when the outcome was found")
     look_at = models.DateTimeField(null=True, help_text="when it is looked at next; empty: settled")
     told_at = models.DateTimeField(null=True, help_text="when its trouble was put into a mail, or found to need none")
