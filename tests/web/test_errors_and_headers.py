@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError
 from django.test import Client
 
-from tests.api.conftest import Rows
+from tests.api.conftest import Rows, Script
 from tests.conftest import PASSWORD, Cast
 from tests.pages import Page
 from tests.web.conftest import ACTIVITY, BACK_UP, INBOX, LIST, Visitor
@@ -141,11 +141,25 @@ def test_every_page_is_strict_about_what_it_loads(cast: Cast, rows: Rows, paula:
         assert all(source.startswith("/static/") or not source for source in sources), sources
 
 
-def test_pages_of_a_tenant_are_kept_by_no_cache(cast: Cast, rows: Rows, oscar: Visitor) -> None:
-    """A page behind a sign-in must not come back out of a shared cache."""
-    for path in (LIST, ACTIVITY):
-        varies = oscar.get(path).response.get("Vary", "")
-        assert "Cookie" in varies
+def test_pages_of_a_tenant_are_kept_by_no_cache(cast: Cast, rows: Rows, oscar: Visitor, paula: Visitor) -> None:
+    """A page behind a sign-in must not come back out of a shared cache, nor an old one out of the browser's."""
+    for path in (LIST, ACTIVITY, f"{LIST}no-such/", "/account/", "/tenants/"):
+        response = oscar.get(path).response
+        assert "Cookie" in response.get("Vary", "")
+        assert response["Cache-Control"] == "private, no-cache", path
+    assert paula.get(INBOX).response["Cache-Control"] == "private, no-cache"
+
+
+def test_what_a_script_is_told_is_kept_by_nobody(cast: Cast) -> None:
+    alice = Script(cast.alice.token())
+    for answer in (alice.get("me/"), alice.get("policies/"), alice.get("tasks/", page_size=0), Script("x").get("me/")):
+        assert answer["Cache-Control"] == "no-store", answer.content
+
+
+def test_what_never_changes_is_kept_for_long(cast: Cast, oscar: Visitor) -> None:
+    (style, *_) = [one for one in oscar.get(LIST).all("link") if one.attributes.get("rel") == "stylesheet"]
+    kept = oscar.client.get(style.attributes["href"])
+    assert (kept.status_code, kept["Cache-Control"]) == (200, "max-age=315360000, public, immutable")
 
 
 def test_cookies_are_for_this_site_and_no_script(cast: Cast, settings: Any) -> None:
