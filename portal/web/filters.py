@@ -53,6 +53,8 @@ class FilterBar:
 
     def value(self, name: str) -> str:
         """Return what the address says, or an empty string; what no control offers counts as not said."""
+        if name not in self._names():
+            return ""
         value = self.request.GET.get(name, "").strip()[:200]
         choice = next((select for select in self.selects if select.name == name), None)
         return value if choice is None or value in {option for option, _word in choice.options} else ""
@@ -132,6 +134,13 @@ class FilterBar:
             "chips": [{"word": f"{label}: {word}", "url": self.url(**{name: None})} for name, label, word in chosen],
             "clear_url": self.url(**dict.fromkeys(names)),
         }
+
+    def _names(self) -> set[str]:
+        """Return what this list can be asked for: a page that shares its rows with another need not have all its filters."""
+        found = {self.search[0]} if self.search else set[str]()
+        found.update(one.name for one in (*self.selects, *self.given))
+        found.update(name for name, _label in (*self.dates, *self.ticks))
+        return found.union(self.kept)
 
     def _chosen(self) -> Iterable[tuple[str, str, str]]:
         if self.search and (text := self.value(self.search[0])):
