@@ -145,6 +145,7 @@ def policy_delete(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
         try:
             operation = request_policy_delete(actor, policy_id, version=_version(request), now=timezone.now())
         except WrongState as problem:
+            request.failed = True  # nothing half asked stays behind
             messages.warning(request, _told(problem))
             return redirect(page)
         return redirect(shown.operation_url(operation, tenant_slug))

@@ -121,7 +121,7 @@ def test_a_policy_is_asked_for(alice: Script) -> None:
         ({"schedules": [{**SCHEDULE, "time_of_day": 7_200_000}]}, "schedules.0.time_of_day", "02:00"),
         ({"schedules": [{**SCHEDULE, "time_of_day": "02:00:30"}]}, "schedules.0.time_of_day", "02:00"),
         ({"schedules": [SCHEDULE, {**SCHEDULE, "zone": "Mars/Olympus"}]}, "schedules.1.zone", "Europe/Warsaw"),
-        ({"schedules": [{**SCHEDULE, "occurrences": ["FIFTH"]}]}, "schedules.0.occurrences", "LAST"),
+        ({"schedules": [{**SCHEDULE, "occurrences": ["FIFTH"]}]}, "schedules.0.occurrences", "Choose last"),
         ({"schedules": [{**SCHEDULE, "start_window_minutes": 1}]}, "schedules.0.start_window_minutes", "5 minutes"),
         ({"schedules": [{**SCHEDULE, "frequency_minutes": 10**15}]}, "schedules.0.frequency_minutes", "100000"),
         ({"schedules": [{**SCHEDULE, "start_window_minutes": 10**15}]}, "schedules.0.start_window_minutes", "100000"),
@@ -188,6 +188,18 @@ def test_a_policy_is_changed_and_an_older_version_is_told_what_changed(alice: Sc
     assert old.data["errors"] == {"priority": ["Was 50, is now 70."]}
     assert draft(alice.put(f"policies/{policy.pk}/", {**body, "version": 2}))["schedules"][0]["id"] == kept_id
     assert alice.put(f"policies/{policy.pk}/", body).data["errors"] == {"version": ["This field is required."]}
+
+
+def test_a_schedule_that_is_named_twice_is_no_wish(alice: Script, cast: Cast) -> None:
+    policy = kept(cast.alpha, "Gold", "vm-1")
+    same = {**SCHEDULE, "id": schedule_of(policy)}
+    answer = alice.put(f"policies/{policy.pk}/", {**POLICY, "schedules": [same, same], "version": 1})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules.1.id"])
+
+
+def test_more_schedules_than_fit_are_not_looked_at_one_by_one(alice: Script) -> None:
+    answer = alice.post("policies/", {**POLICY, "schedules": [{**SCHEDULE, "zone": "Mars/Base"}] * 3000})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules"])
 
 
 def test_a_policy_is_deleted_by_version(alice: Script, cast: Cast) -> None:

@@ -60,7 +60,9 @@ def check(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datet
     labels = {row.destination_guid: row.label for row in visible.destinations(actor)}
     destination = _destination(actor, draft, policy, labels, errors)
     held = {row.pk: promise_of(row, paused=policy.paused) for row in policy.schedules.all()} if policy else {}
-    found, wrong = planned(draft.schedules, held, paused=draft.paused, now=now)
+    # More than fit are not looked at one by one: each takes a moment, and a body has room for thousands.
+    looked_at = () if "schedules" in errors else draft.schedules
+    found, wrong = planned(looked_at, held, paused=draft.paused, now=now)
     errors |= wrong
     if errors:
         raise Invalid(errors)

@@ -175,17 +175,21 @@ def planned(
     """
     found: list[Planned] = []
     errors: FieldErrors = {}
+    named: set[UUID | None] = set()
     for number, draft in enumerate(schedules):
         promise, wrong = promise_of_draft(draft, paused=paused)
         before = held.get(draft.id) if draft.id is not None else None
         if draft.id is not None and before is None:
             wrong = {"id": [_("This policy has no such schedule. Leave the id out to add one.")]}
+        elif draft.id is not None and draft.id in named:
+            wrong = {"id": [_("Another one above has this id already. Leave the id out to add one.")]}
         elif promise is not None and not wrong:
             plan = _plan(promise, before, now)
             if isinstance(plan, CannotCarry):
                 wrong = {"time_of_day" if promise.execution_type is ExecutionType.TIME else "start": _refused(plan)}
             else:
                 found.append(Planned(draft, promise, plan))
+        named.add(draft.id)
         errors |= {f"schedules.{number}.{field}": texts for field, texts in wrong.items()}
     return found, errors
 
@@ -204,7 +208,8 @@ def promise_of_draft(draft: ScheduleDraft, *, paused: bool = False) -> tuple[Pro
 
     def one(field: str, kind: type[E], name: str) -> E | None:
         if name not in kind.__members__:
-            errors[field] = [_("Use one of %(names)s.") % {"names": ", ".join(kind.__members__)}]
+            words = _("Use one of %(names)s.") % {"names": ", ".join(kind.__members__)}
+            errors[field] = [schedule_words.unknown_occurrence(name[:40]) if kind is Occurrence else words]
             return None
         return kind[name]
 
