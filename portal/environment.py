@@ -136,8 +136,8 @@ class Environment:
             raise EnvironmentProblem(
                 f"{name} has to name a host, and nothing after it: smtp://user:password@host:port."
             )
-        if url.scheme == "file" and not url.path:
-            raise EnvironmentProblem(f"{name} has to name a folder: file:///folder.")
+        if url.scheme == "file" and (url.netloc or not url.path):
+            raise EnvironmentProblem(f"{name} has to name a folder, with three slashes before it: file:///folder.")
         return {
             "EMAIL_BACKEND": f"django.core.mail.backends.{MAIL_BACKENDS[url.scheme]}.EmailBackend",
             "EMAIL_FILE_PATH": unquote(url.path) or None,

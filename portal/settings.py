@@ -1,4 +1,4 @@
-"""Django's settings: the one place where the environment is read, strictly; see docs/operators/environment.md."""
+"""Django's settings: the one place where the environment is read, strictly; .env.example tells each variable."""
 
 import sys
 from datetime import timedelta
@@ -27,8 +27,15 @@ try:
     SECRET_KEY = environment.secret("SECRET_KEY", least=32)
     PORTAL_BASE_URL = environment.url("PORTAL_BASE_URL", ("http", "https"), "http://localhost:8000").rstrip("/")
     _base = urlsplit(PORTAL_BASE_URL)
+    # Mails lead there, and forms are taken from there: a name or a path in it would be in each of their addresses.
+    refuse(
+        not _base.hostname or "@" in _base.netloc or bool(_base.path or _base.query or _base.fragment),
+        "PORTAL_BASE_URL has to name a host, and nothing but a port after it: https://portal.example.com.",
+    )
     SECURE = _base.scheme == "https"
     ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", (_base.hostname or "localhost",))
+    # A link that is mailed to somebody bears the name by which it was asked for.
+    refuse("*" in ALLOWED_HOSTS and not DEBUG, "ALLOWED_HOSTS is *, which is every name; give those of the portal.")
     CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", (f"{_base.scheme}://{_base.netloc}",))
     TRUSTED_PROXY_COUNT = environment.integer("TRUSTED_PROXY_COUNT", 0, least=0, most=5)
 
@@ -53,7 +60,7 @@ try:
         "VPLUS_TLS_NAME and VPLUS_CERT_SHA256 are both set; a pinned certificate needs no name.",
     )
 
-    # Reading vPlus: how often, in seconds (docs/operators/environment.md).
+    # Reading vPlus: how often, in seconds.
     VPLUS_POLL_ACTIVE_SECONDS = environment.number("VPLUS_POLL_ACTIVE_SECONDS", 3, least=0.2, most=600)
     VPLUS_POLL_IDLE_SECONDS = environment.number("VPLUS_POLL_IDLE_SECONDS", 30, least=0.2, most=3600)
     VPLUS_INVENTORY_SECONDS = environment.number("VPLUS_INVENTORY_SECONDS", 60, least=1, most=86400)

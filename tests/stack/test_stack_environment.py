@@ -1,5 +1,7 @@
 """The environment is read strictly: a wrong value is a sentence that names its variable, and never repeats a secret."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 
 from portal.environment import Environment, EnvironmentProblem
 
+CLONE = Path(__file__).resolve().parents[2]
 SECRET = "p@ss/w:rd#1"
 ENCODED = "p%40ss%2Fw%3Ard%231"
 
@@ -45,6 +48,7 @@ def test_each_way_to_send_mail(address: str, expected: dict[str, Any]) -> None:
         ("smtps://mail.example.com?starttls", lambda e: e.mail("X")),
         ("smtp://:25", lambda e: e.mail("X")),
         ("file://", lambda e: e.mail("X")),
+        ("file://var/mail", lambda e: e.mail("X")),
         ("imap://mail.example.com", lambda e: e.mail("X")),
         (f"smtp://portal:{SECRET}@mail.example.com", lambda e: e.mail("X")),
         (f"postgresql://portal:{SECRET}@localhost/portal", lambda e: e.database("X")),
@@ -77,3 +81,48 @@ def test_a_value_can_stand_in_a_file_and_only_there(tmp_path: Path) -> None:
     for values in ({"X": "a", "X_FILE": str(kept)}, {"X_FILE": str(tmp_path / "none")}):
         with pytest.raises(EnvironmentProblem, match=r"^X"):
             Environment(values).secret("X")
+
+
+STARTS = {
+    "SECRET_KEY": SECRET * 4,
+    "DATABASE_URL": "postgresql://portal@localhost/portal",
+    "REDIS_URL": "redis://localhost",
+    "VPLUS_URL": "https://vplus.example.com:8181/api",
+    "VPLUS_USERNAME": "portal",
+    "VPLUS_PASSWORD": SECRET,
+}
+
+
+def said_at_start(**values: str) -> str:
+    """Read the settings in a process of their own; return what stopped it, nothing where it starts."""
+    environ = {**STARTS, **values}
+    command = [sys.executable, "-c", "import portal.settings"]
+    done = subprocess.run(command, cwd=CLONE, env=environ, capture_output=True, text=True, check=False)
+    assert bool(done.returncode) == bool(done.stderr), done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://",
+        "https://:8443",
+        "https://portal.example.com/portal",
+        "https://portal.example.com?x=1",
+        f"https://portal:{ENCODED}@portal.example.com",
+    ],
+)
+def test_where_people_are_sent_is_a_host_and_nothing_else(address: str) -> None:
+    said = said_at_start(PORTAL_BASE_URL=address)
+    assert said.startswith("vPlus Portal cannot start: PORTAL_BASE_URL has to name a host"), said
+    assert ENCODED not in said
+
+
+@pytest.mark.parametrize("address", ["https://portal.example.com", "https://portal.example.com:8443/"])
+def test_a_host_with_or_without_a_port_is_taken(address: str) -> None:
+    assert said_at_start(PORTAL_BASE_URL=address) == ""
+
+
+def test_the_portal_answers_to_names_of_its_own() -> None:
+    assert said_at_start(ALLOWED_HOSTS="*").startswith("vPlus Portal cannot start: ALLOWED_HOSTS is *")
+    assert said_at_start(ALLOWED_HOSTS="portal.example.com,10.0.0.7") == ""
