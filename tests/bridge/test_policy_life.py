@@ -33,7 +33,7 @@ from vplus_bridge import jobs
 from vplus_bridge.mirror import policies as mirror
 from vplus_bridge.models import Operation, Policy, PolicyMember, ReadState, VirtualMachine, VplusSchedule
 from vplus_bridge.protection import orphans
-from vplus_bridge.protection.attached import attached_promises
+from vplus_bridge.protection.attached import promises_of_attached
 from vplus_bridge.protection.drift import written_since_read
 from vplus_simulator.faults import Fault
 
@@ -280,7 +280,7 @@ def test_a_policy_of_the_provider_can_be_read_by_its_tenant_and_not_changed(cast
     with every_tenant("test"):
         policy = Policy.objects.get(vplus_guid="policy-alpha")
         members = set(policy.members.values_list("virtual_machine_guid", flat=True))
-        promises = attached_promises(policy)
+        promises = promises_of_attached([policy])[policy.pk]
     assert members == {"vm-alpha-web", "vm-alpha-db", "vm-alpha-gone"}
     assert {promise.time_of_day for promise in promises if promise} == {time(1, 0), time(2, 0)}
     with pytest.raises(WrongState) as caught:

@@ -113,13 +113,11 @@ def bring_up_to_date() -> None:
         _follow(policy, row)
 
 
-def attached_promises(policy: Policy) -> list[Promise | None]:
-    """Return what an attached policy's schedules promise, as times of UTC; None for one that cannot be said here."""
-    return promises_of_attached([policy])[policy.pk]
-
-
 def promises_of_attached(policies: Sequence[Policy]) -> dict[UUID, list[Promise | None]]:
-    """Return the same for several, by the policy's id, in two SQL statements however many they are."""
+    """Return what the schedules of attached policies promise, by the policy's id, as times of UTC; None for one without words.
+
+    Two SQL statements, however many they are.
+    """
     if not policies:
         return {}
     rows = VplusPolicy.objects.filter(guid__in=[policy.vplus_guid for policy in policies]).values_list("guid", "rules")

@@ -57,11 +57,6 @@ def clock_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
     return exact_words(moment, now, zone)
 
 
-def moment_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
-    """Return relative words for what is less than 48 h away ("8 h ago"), else the wall time ("Sun 22 Nov, 02:12")."""
-    return relative_words(moment, now) if abs(now - moment) < RELATIVE_FOR else exact_words(moment, now, zone)
-
-
 def utc_words(moment: datetime) -> str:
     """Return the time of day in UTC: "01:12 UTC"."""
     return f"{moment.astimezone(UTC):%H:%M} UTC"
