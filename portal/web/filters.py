@@ -138,7 +138,8 @@ class FilterBar:
     def _names(self) -> set[str]:
         """Return what this list can be asked for: a page that shares its rows with another need not have all its filters."""
         found = {self.search[0]} if self.search else set[str]()
-        found.update(one.name for one in (*self.selects, *self.given))
+        found.update(select.name for select in self.selects)
+        found.update(given.name for given in self.given)
         found.update(name for name, _label in (*self.dates, *self.ticks))
         return found.union(self.kept)
 
