@@ -57,12 +57,20 @@ class BoundedJson(JSONParser):
             raise TooLarge
         try:
             text = raw.decode("utf-8")
-            said = json.loads(text, parse_constant=_no_such_number)
+            said = json.loads(text, parse_constant=_no_such_number, object_pairs_hook=_each_once)
             if "\\u" in text:  # a name or a text can hold half a character, which no answer and no row could repeat
                 json.dumps(said, ensure_ascii=False).encode("utf-8")
         except (ValueError, RecursionError):
             raise ParseError("The body is not JSON.") from None
         return said
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of a member that stands there twice, nobody knows which was meant."""
+    found = dict(members)
+    if len(found) != len(members):
+        raise ParseError("The body names a member of an object twice.")
+    return found
 
 
 def _no_such_number(text: str) -> float:

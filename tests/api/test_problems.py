@@ -64,6 +64,13 @@ def test_a_whole_character_told_in_two_halves_is_text(alice: Script) -> None:
     assert (answer.status_code, answer.data["name"]) == (201, "night \N{CRESCENT MOON}")
 
 
+@pytest.mark.parametrize("body", ['{"name": "a", "name": "b"}', '{"schedules": [{"active": true, "active": false}]}'])
+def test_a_member_that_is_named_twice_could_mean_either(alice: Script, body: str) -> None:
+    answer = alice.post("policies/", body)
+    is_problem(answer, 400, "parse_error")
+    assert "twice" in answer.data["detail"]
+
+
 def test_a_body_that_is_too_large(oscar: Script) -> None:
     is_problem(oscar.post("operations/", "[" + " " * 1_000_001), 413, "too_large")
 
