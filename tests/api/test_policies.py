@@ -197,6 +197,12 @@ def test_a_schedule_that_is_named_twice_is_no_wish(alice: Script, cast: Cast) ->
     assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules.1.id"])
 
 
+def test_more_machines_than_fit_are_not_named_one_by_one(alice: Script) -> None:
+    answer = alice.post("policies/", {**POLICY, "virtual_machines": [f"vm-no-{number}" for number in range(5001)]})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, ["virtual_machines"])
+    assert answer.data["errors"]["virtual_machines"] == ["At most 5000 fit into one policy."]
+
+
 def test_more_schedules_than_fit_are_not_looked_at_one_by_one(alice: Script) -> None:
     answer = alice.post("policies/", {**POLICY, "schedules": [{**SCHEDULE, "zone": "Mars/Base"}] * 3000})
     assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules"])

@@ -11,7 +11,7 @@ from tenants.rights import Actor
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Attempt
 from vplus_bridge.ownership import visible
-from vplus_bridge.protection.drafts import FieldErrors, Planned, PolicyDraft, plain_errors, planned
+from vplus_bridge.protection.drafts import MOST_MACHINES, FieldErrors, Planned, PolicyDraft, plain_errors, planned
 from vplus_bridge.protection.models import LIVING, Policy, PolicyMember
 from vplus_bridge.protection.stored import promise_of
 
@@ -43,6 +43,8 @@ def check(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datet
     Raises NotVisible with the machines that are not there, or Invalid with all the fields that are wrong.
     """
     errors = plain_errors(draft)
+    if len(draft.virtual_machines) > MOST_MACHINES:
+        raise Invalid(errors)  # before each that is not there is named, in the answer and in the audit
     machines = {row.guid: row for row in visible.virtual_machines(actor).filter(guid__in=draft.virtual_machines)}
     members = set(policy.members.values_list("virtual_machine_guid", flat=True)) if policy else set[str]()
     hidden = [guid for guid in draft.virtual_machines if guid not in machines]
