@@ -19,6 +19,7 @@ from tests.bridge.scenes import ask
 from tests.end_to_end.conftest import Portal, pytest_runtest_makereport, start_portal  # noqa: F401  # used by name
 from tests.processes import eventually
 from vplus_bridge.models import Attempt, Operation
+from vplus_bridge.operations.settle import echoes_stamps
 from vplus_simulator.faults import Fault
 from vplus_simulator.http import SimulatorServer
 
@@ -219,13 +220,23 @@ def portal(start_portal: Callable[[], Portal]) -> Portal:  # noqa: F811  # a fix
 
 
 @pytest.fixture
-def scene(portal: Portal) -> Iterator[Scene]:
-    """A vPlus without faults whose tasks tell their windowStart, and one worker that sends."""
-    portal.vplus.control.change(show=["task.windowStart"])
+def poorest(portal: Portal) -> Iterator[Scene]:
+    """A vPlus without faults that tells nothing it need not, and one worker that sends."""
     scene = Scene(portal)
     scene.worker()
     yield scene
     portal.vplus.control.disarm()
+
+
+@pytest.fixture
+def scene(poorest: Scene) -> Scene:
+    """One whose tasks tell their windowStart, and was seen to give ours back exactly."""
+    poorest.control.change(show=["task.windowStart"])
+    with every_tenant("test"):
+        seen = echoes_stamps()
+    if not seen:
+        poorest.succeeded_once(poorest.ask("vm-alpha-web"))
+    return poorest
 
 
 @pytest.fixture

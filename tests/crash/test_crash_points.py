@@ -39,22 +39,6 @@ def cut_every_connection_to_postgresql() -> None:
         )
 
 
-def test_after_the_mark_before_a_byte_on_the_poorest_vplus_is_for_a_person(scene: Scene, gate: MakeGate) -> None:
-    """Without a stamp in vPlus's answers nobody can be sure that it never arrived: nothing is sent again."""
-    scene.control.change(show=[])
-    point = gate("mark")
-    asked = scene.ask(WEB)
-    point.wait_for_somebody()
-    scene.portal.kill("victim")
-    point.open()
-    scene.marked(asked)
-    scene.worker()
-    [row] = scene.wait_for_the_end(asked)
-    assert (row.state, row.error_code) == ("needs_attention", "arrival_unknown")
-    assert scene.exports(asked) == 0
-    scene.reckoned(asked)
-
-
 def test_before_the_claim(scene: Scene) -> None:
     """The wish is in PostgreSQL, its wake-up is lost with Redis, and the worker is gone."""
     scene.portal.kill("victim")
