@@ -197,6 +197,22 @@ def test_a_schedule_that_is_named_twice_is_no_wish(alice: Script, cast: Cast) ->
     assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules.1.id"])
 
 
+@pytest.mark.parametrize("other", ["gold \N{KELVIN SIGN}", "GOLD K", "gold k"])
+def test_a_name_is_taken_as_the_database_has_it(alice: Script, cast: Cast, other: str) -> None:
+    """Of some letters the capital of the small one is another: a name that PostgreSQL takes for the same is taken."""
+    kept(cast.alpha, "Gold k", "vm-2")
+    answer = alice.post("policies/", {**POLICY, "name": other})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, ["name"]), answer.content
+
+
+@pytest.mark.parametrize("name", ["none", "provider"])
+def test_a_word_of_the_filters_is_no_name(alice: Script, name: str) -> None:
+    """Machines are filtered by a policy's name, and by these words for those in none, or in one of the provider's."""
+    answer = alice.post("policies/", {**POLICY, "name": f" {name}"})
+    assert (answer.status_code, list(answer.data["errors"])) == (400, ["name"])
+    assert alice.post("policies/", {**POLICY, "name": name.capitalize()}).status_code == 202
+
+
 def test_more_machines_than_fit_are_not_named_one_by_one(alice: Script) -> None:
     answer = alice.post("policies/", {**POLICY, "virtual_machines": [f"vm-no-{number}" for number in range(5001)]})
     assert (answer.status_code, list(answer.data["errors"])) == (400, ["virtual_machines"])

@@ -20,6 +20,7 @@ from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
 from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.by_provider import owned_by
+from vplus_bridge.protection import policy_names
 from vplus_bridge.protection.carrier_wire import promise_of
 from vplus_bridge.protection.drafts import LONGEST_NAME
 from vplus_bridge.protection.mirrored import schedule_record
@@ -48,7 +49,7 @@ def attach_policy(
     if Policy.objects.filter(vplus_guid=guid, state__in=LIVING).exists():
         raise Invalid({"guid": [_("%(guid)s belongs to a tenant already.") % {"guid": guid}]})
     called = (name or plain_name(row.name)).strip()[:LONGEST_NAME]
-    if Policy.objects.filter(tenant_id=tenant_id, name__iexact=called, state__in=LIVING).exists():
+    if policy_names.called(Policy.objects.filter(tenant_id=tenant_id), called).exists():
         raise Invalid({"name": [_("The tenant has a policy called %(name)s. Give another name.") % {"name": called}]})
     policy = Policy.objects.create(
         tenant_id=tenant_id,

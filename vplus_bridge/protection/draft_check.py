@@ -11,8 +11,9 @@ from tenants.rights import Actor
 from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.operations.models import Attempt
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import policy_names
 from vplus_bridge.protection.drafts import MOST_MACHINES, FieldErrors, Planned, PolicyDraft, plain_errors, planned
-from vplus_bridge.protection.models import LIVING, Policy, PolicyMember
+from vplus_bridge.protection.models import Policy, PolicyMember
 from vplus_bridge.protection.stored import promise_of
 
 
@@ -74,7 +75,7 @@ def check(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datet
 
 
 def _taken(name: str, policy: Policy | None) -> bool:
-    rows = Policy.objects.filter(name__iexact=name, state__in=LIVING)
+    rows = policy_names.called(Policy.objects.all(), name)
     return rows.exclude(pk=policy.pk).exists() if policy else rows.exists()
 
 

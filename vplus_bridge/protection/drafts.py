@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from vplus_bridge.mirror.listing import NO_POLICY, OF_PROVIDER
 from vplus_bridge.protection import models, schedule_words
 from vplus_bridge.protection.rewriting import CannotCarry, Plan, admit, replan
 from vplus_bridge.protection.wall_time import BackupType, ExecutionType, Month, Occurrence, Promise, Weekday
@@ -150,6 +151,9 @@ def plain_errors(draft: PolicyDraft) -> FieldErrors:
         ]
     elif not draft.name.isprintable():
         found["name"] = [_("This has characters that cannot be seen. Type it anew, with visible ones only.")]
+    elif draft.name.strip() in (NO_POLICY, OF_PROVIDER):
+        words = _("Filters of virtual machines mean something else by “%(name)s”. Choose another name.")
+        found["name"] = [words % {"name": draft.name.strip()}]
     if not 0 <= draft.priority <= HIGHEST_PRIORITY:
         found["priority"] = [
             _("%(priority)s is out of range; use a whole number from 0 to 100, 50 is usual.")

@@ -1,4 +1,6 @@
-"""What a tenant may read as the name of a machine's policy: its own policies' names, never those of others.
+"""Names of policies: which are taken, and what a tenant may read as the name of a machine's policy.
+
+That is its own policies' names, never those of others.
 
 Names in vPlus are unique over everybody and can tell whose they are. The name stands on the machine's row, so that lists
 only read; empty, while the machine is in a policy, it is shown as one of the provider's.
@@ -7,8 +9,19 @@ only read; empty, while the machine is in a policy, it is shown as one of the pr
 from collections.abc import Iterable
 
 from django.db import connection
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Lower
 
 from vplus_bridge.mirror.sole_writer import one_at_a_time
+from vplus_bridge.protection.models import LIVING, Policy
+
+
+def called(rows: QuerySet[Policy], name: str) -> QuerySet[Policy]:
+    """Return those of these policies that bear this name, as the index compares that keeps a tenant's names apart.
+
+    Comparing capitals would not do: those of two letters can differ where the small ones are the same.
+    """
+    return rows.filter(state__in=LIVING).alias(small=Lower("name")).filter(small=Lower(Value(name)))
 
 
 def name_policies(vm_guids: Iterable[str] | None = None) -> int:
