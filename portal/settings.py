@@ -223,6 +223,12 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 PASSWORD_RESET_TIMEOUT = int(timedelta(days=3).total_seconds())
 ACCOUNT_ADAPTER = "portal.sign_in.InvitationsOnly"
+ACCOUNT_FORMS = {
+    "change_password": "portal.sign_in_forms.ChangePassword",
+    "reset_password": "portal.sign_in_forms.ResetPassword",
+    "reset_password_from_key": "portal.sign_in_forms.ChoosePassword",
+    "set_password": "portal.sign_in_forms.SetPassword",
+}
 SOCIALACCOUNT_ADAPTER = "portal.sign_in.KnownPeopleOnly"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -235,6 +241,11 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = _base.scheme
 ACCOUNT_CHANGE_EMAIL = False
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 SOCIALACCOUNT_ONLY = False
+MFA_ADAPTER = "portal.sign_in.SecondStep"
+MFA_FORMS = {
+    "activate_totp": "portal.sign_in_forms.SetUpApp",
+    "add_webauthn": "portal.sign_in_forms.AddKey",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE

@@ -36,7 +36,7 @@ def test_signing_in_leads_to_where_one_was_going(cast: Cast) -> None:
 def test_a_wrong_password_says_no_more_than_that(cast: Cast) -> None:
     for email in (cast.oscar.email, "nobody@nowhere.example"):
         page = Visitor().post(LOGIN, login=email, password="wrong")
-        assert "not correct" in page.one(css_class="error-summary").text or "not right" in page.main.text
+        assert page.one(css_class="error-summary").text == "E-mail or password is not right."
         assert PASSWORD not in page.html
         assert page.form(LOGIN)["login"] == [email], "what was typed stays"
 
@@ -45,7 +45,9 @@ def test_too_many_tries_have_to_wait_even_when_redis_is_wiped(cast: Cast) -> Non
     visitor = Visitor()
     for _ in range(5):
         visitor.post(LOGIN, login=cast.oscar.email, password="wrong")
-    assert visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "Sign in"
+    late = visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD)
+    assert late.heading == "Sign in"
+    assert "Too many tries. Wait 5 min, or use a passkey." in late.main.text
     cache.clear()
     assert visitor.post(LOGIN, login=cast.oscar.email, password=PASSWORD).heading == "No virtual machines yet"
 
@@ -66,6 +68,8 @@ def test_a_forgotten_password_is_set_anew_by_mail(cast: Cast) -> None:
     assert "If this address belongs to an account" in after.main.text
     [message] = mail.outbox
     assert message.to == [cast.oscar.email]
+    assert message.subject == "Choose a new password"
+    assert message.body.startswith("You, or somebody else, asked for a new password")
     link = re.search(r"http://\S+", message.body)
     assert link is not None
     path = re.sub(r"^http://[^/]+", "", link.group())
@@ -91,6 +95,9 @@ def test_asking_for_an_unknown_address_tells_nothing(cast: Cast) -> None:
     known = visitor.post(RESET, email=cast.oscar.email)
     unknown = visitor.post(RESET, email="nobody@nowhere.example")
     assert unknown.main.text == known.main.text
+    told = next(message for message in mail.outbox if "nobody" in message.to[0])
+    assert told.subject == "There is no account with this address"
+    assert "sign up" not in told.body, "nobody can"
     assert not [
         message
         for message in mail.outbox
@@ -150,7 +157,15 @@ def test_pages_without_a_sidebar_lead_on_and_out(cast: Cast, oscar: Visitor) -> 
         page = oscar.get(path)
         assert any(one.attributes.get("action") == LOGOUT for one in page.all("form")), path
     for path in ("/accounts/sessions/", "/accounts/password/change/", "/accounts/2fa/"):
-        assert oscar.get(path).link("Back to your account") == "/account/"
+        page = oscar.get(path)
+        assert page.link("Back to your account") == "/account/"
+        assert any(one.attributes.get("action") == LOGOUT for one in page.all("form")), path
+    assert oscar.get(LOGOUT).link("Stay signed in") == "/"
+    asked_again = oscar.get("/accounts/reauthenticate/")
+    assert asked_again.link("Back to your account") == "/account/"
+    words = oscar.get("/accounts/password/change/").main.text
+    assert "New password, once more" in words
+    assert "At least 12 characters." in words
 
 
 def test_the_account_page_keeps_what_was_typed(cast: Cast, oscar: Visitor) -> None:
@@ -191,8 +206,11 @@ def test_the_pages_of_the_second_step_speak_as_the_portal_does(cast: Cast) -> No
         page = visitor.get(f"/accounts/2fa/{path}")
         assert (path, page.status, page.response.headers.get("Location")) == (path, 200, None)
         assert page.heading == heading
-        assert "Two-Factor" not in page.html
+        assert not any(word in page.html for word in ("Two-Factor", "Passwordless", "Authenticator code", "Master key"))
     secret = visitor.get("/accounts/2fa/totp/activate/").one(id="authenticator_secret").attributes["value"]
+    wrong = visitor.post("/accounts/2fa/totp/activate/", code="wrong").one(css_class="error-summary").text
+    assert "Code that the app shows" in wrong
+    assert "This code is not right." in wrong
     code = totp.format_hotp_value(totp.hotp_value(secret, next(totp.yield_hotp_counters_from_time())))
     page = visitor.post("/accounts/2fa/totp/activate/", code=code)
     assert page.heading == "Recovery codes"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.web.wording import badges, moments, numbers
+from portal.web.wording import badges, browsers, moments, numbers
 
 NOW = datetime(2026, 11, 23, 9, 12, tzinfo=UTC)
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -143,3 +143,23 @@ def test_an_operation_names_its_stage_and_its_warnings() -> None:
     assert badges.operation_badge("succeeded").colour == "ok"
     with pytest.raises(KeyError):
         badges.operation_badge("finished")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14_0) AppleWebKit/605.1 Version/17.0 Safari/605.1", "Safari on macOS"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) CriOS/140.0 Mobile Safari/604.1", "Chrome on iPhone"),
+        ("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.0", "curl/8.0"),
+        ("x" * 300, "x" * 60),
+        ("", "Unknown browser"),
+    ],
+)
+def test_browsers_by_the_names_that_people_know(said: str, words: str) -> None:
+    assert browsers.browser_words(said) == words

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from portal.web.wording import moments, numbers
+from portal.web.wording import browsers, moments, numbers
 
 register = template.Library()
 
@@ -108,6 +108,12 @@ def percent(value: float | None) -> str:
 def left(seconds: float | None) -> str:
     """Show an estimate: "about 4 min left"; None is "time left not known"."""
     return moments.time_left_words(seconds)
+
+
+@register.filter
+def browser(user_agent: str | None) -> str:
+    """Show a browser by its name: "Firefox on Windows"."""
+    return browsers.browser_words(user_agent or "")
 
 
 @register.simple_tag
