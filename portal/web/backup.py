@@ -28,7 +28,6 @@ from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.request import (
     BACKUP_TYPES,
-    DEFAULT_PRIORITY,
     DEFAULT_WINDOW,
     MOST_AT_ONCE,
     Asked,
@@ -251,9 +250,10 @@ def _plan(
     *,
     by_policy: bool,
 ) -> list[dict[str, Any]]:
-    plan = [{"word": _("Made"), "text": ngettext("%(n)d backup", "%(n)d backups", len(able)) % {"n": len(able)}}]
     if len(machines) == 1:
-        plan += _experience(actor, machines[0])
+        plan = _experience(actor, machines[0])
+    else:
+        plan = [{"word": _("Made"), "text": ngettext("%(n)d backup", "%(n)d backups", len(able)) % {"n": len(able)}}]
     if by_policy:
         plan.append(
             {"word": _("Stored on"), "text": _("where its policy stores; the backup system does not tell where")}
@@ -262,7 +262,6 @@ def _plan(
         plan.append({"word": _("Stored on"), "text": next(iter(labels.values()))})
     hours = int(DEFAULT_WINDOW / timedelta(hours=1))
     plan.append({"word": _("Starts"), "text": _("as soon as there is room, within %(n)d hours") % {"n": hours}})
-    plan.append({"word": _("Priority"), "text": _("%(n)d, or what you choose under More") % {"n": DEFAULT_PRIORITY}})
     return plan
 
 

@@ -1,6 +1,5 @@
 """What stands round every page: a context processor that builds the frame once, and only if a template uses it."""
 
-from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -9,7 +8,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from portal.web.frame_parts import Frame, GlobalBar, MenuEntry, PersonMark, Place, Tone
 from portal.web.wording import moments
@@ -18,7 +16,6 @@ from tenants.models.membership import Role
 from tenants.models.person import ProviderRole
 from tenants.rights import Actor, ProviderActor, Right
 from vplus_bridge.mirror.listing import status_counts
-from vplus_bridge.mirror.models import ReadState
 from vplus_bridge.mirror.read_state import CONTACT, state_of
 from vplus_bridge.operations import attention
 from vplus_bridge.operations.moves import ACTIVE
@@ -103,7 +100,7 @@ def _tenant_frame(request: HttpRequest, actor: Actor) -> Frame:
         chooser_url=reverse("chooser") if len(places) > PLACES_SHOWN else "",
         live_url=reverse("tenant:live", kwargs=slug),
         search_url=machines,
-        bars=[*_suspended(actor), *_no_contact()],
+        bars=[*_suspended(actor), *_no_contact(can_start=not actor.suspended)],
         theme=_theme(actor.person.theme),
         theme_url=reverse("theme"),
     )
@@ -191,20 +188,23 @@ def _suspended(actor: Actor) -> list[GlobalBar]:
     return [GlobalBar(lead, _("You can read, but start nothing new. Ask your provider."), tone="bad", icon="ban")]
 
 
-def _no_contact() -> list[GlobalBar]:
-    contact = state_of(CONTACT)
-    return [no_contact_bar(contact, timezone.now())] if contact.failing_since else []
-
-
-def no_contact_bar(contact: ReadState, now: datetime) -> GlobalBar:
+def _no_contact(*, can_start: bool = True) -> list[GlobalBar]:
     """Return the bar that says since when vPlus is out of reach; no hosts, no accounts."""
-    since = contact.failing_since or now
-    zone = timezone.get_current_timezone()
-    minutes = max(0, int((now - since).total_seconds() // 60))
-    return GlobalBar(
-        _("No contact with the backup system since %(time)s.") % {"time": moments.clock_words(since, now, zone)},
-        _(
-            "You see what we last knew. What you start now is kept, and sent when contact is back if its window is open."
-        ),
-        side=ngettext("%(n)d min", "%(n)d min", minutes) % {"n": minutes},
+    contact, now = state_of(CONTACT), timezone.now()
+    if contact.failing_since is None:
+        return []
+    since = contact.failing_since
+    seconds = (now - since).total_seconds()
+    lead = _("No contact with the backup system since %(time)s.") % {
+        "time": moments.clock_words(since, now, timezone.get_current_timezone())
+    }
+    text = _(
+        "You see what we last knew. What you start now is kept, and sent when contact is back if its window is open."
     )
+    return [
+        GlobalBar(
+            lead,
+            text if can_start else _("You see what we last knew."),
+            side=moments.duration_words(seconds) if seconds >= moments.MINUTE else "",
+        )
+    ]

@@ -120,6 +120,7 @@ def operation_cancel(request: ScopedRequest, tenant_slug: str, operation_id: UUI
         return redirect(shown.operation_url(row, tenant_slug))
     restore = row.kind == Kind.RESTORE
     context = {
+        "about": operation_words.title(row),
         "question": _("Ask to cancel this restore?") if restore else _("Ask to cancel this backup?"),
         "consequence": _(
             "It stops at the next safe point, which can take a while. A part of the new virtual machine may remain."
@@ -152,7 +153,9 @@ def task_cancel(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         messages.success(request, _("Cancel asked. It stops at the next safe point."))
         return redirect(shown.operation_url(row, tenant_slug))
     word = task_word(task)
+    machine = visible.virtual_machines(actor).filter(guid=task.virtual_machine_guid).first()
     context = {
+        "about": _("%(task)s of %(name)s") % {"task": word, "name": machine.name} if machine else "",
         "question": _("Ask to cancel this task: %(type)s?") % {"type": word},
         "consequence": _(
             "Nobody here started it: a schedule did, or somebody at your provider. Nothing stored is lost."
@@ -325,7 +328,7 @@ def _result(actor: Actor, row: Operation, made: Backup | None, now: datetime) ->
             (_("Export took"), made.export_seconds),
             (_("Store took"), made.store_seconds),
         ):
-            if part is not None:
+            if part and part >= 1:  # vPlus gives 0 for what it never came to
                 facts.append((word, moments.duration_words(part)))
     if row.finished_at is not None:
         facts.append((_("Ended"), _with_utc(row.finished_at, now, zone)))

@@ -220,7 +220,7 @@ def _missed(actor: Actor, now: datetime) -> list[Failed]:
     return [
         Failed(
             names.get(run.virtual_machine_guid, run.virtual_machine_guid),
-            _("Backup planned %(when)s") % {"when": moments.exact_words(run.due_at, now, zone)},
+            _("Backup planned %(when)s") % {"when": moments.said_words(run.due_at, now, zone)},
             shown.machine_url("vm_protection", actor.tenant_slug, run.virtual_machine_guid),
             run.settled_at or run.due_at,
             run_badge(run.outcome),

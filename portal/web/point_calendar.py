@@ -328,7 +328,7 @@ def _point_step(point: Backup | None, link: Link, now: datetime) -> Step | None:
         return None
     zone = timezone.get_current_timezone()
     day = point.taken_at.astimezone(zone).date().isoformat()
-    return Step(moments.exact_words(point.taken_at, now, zone), link(day=day, point=point.guid, month=None, find=None))
+    return Step(moments.said_words(point.taken_at, now, zone), link(day=day, point=point.guid, month=None, find=None))
 
 
 def _month_step(month: date, by: int, edge: datetime | None, link: Link, zone: tzinfo) -> Step | None:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from portal.web.policy_forms import Editor
@@ -62,7 +62,9 @@ def of_editor(actor: Actor, policy: Policy | None, editor: Editor) -> Picks:
     others = seen.filter(present=True, absent_since=None).exclude(guid__in=editor.chosen)
     if text:
         others = others.filter(Q(name__icontains=text) | Q(guid=text) | Q(uuid__iexact=text))
-    found = list(others.order_by("name", "guid")[:FOUND_SHOWN])
+    # Those that can be chosen come first: a page full of what the provider keeps would be of no use.
+    kept = visible_policies.policies(actor).filter(attached=True, members__virtual_machine_guid=OuterRef("guid"))
+    found = list(others.alias(kept=Exists(kept)).order_by("kept", "name", "guid")[:FOUND_SHOWN])
     members = visible_policies.memberships(actor, [*chosen, *(row.guid for row in found)])
     if policy is not None:
         members = members.exclude(policy=policy)

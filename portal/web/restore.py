@@ -28,6 +28,7 @@ from tenants.refusals import Invalid, NotVisible
 from tenants.rights import Actor, Right
 from vplus_bridge.mirror.models import Backup, VirtualMachine
 from vplus_bridge.operations import visible as operations
+from vplus_bridge.operations.actions import BACK_UP, allowed_actions
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.request import NoneStarted
@@ -126,6 +127,7 @@ def restore_new(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         "digest": outcome.plan.digest if outcome.plan else "",
         "stop": outcome.stop,
         "stop_url": shown.machine_url("vm_backups", tenant_slug, guid) if calendar.empty else "",
+        "back_up_url": _back_up_url(actor, machine) if calendar.empty else "",
         "changed": outcome.changed,
         "already": _already(running, now),
         "watch_url": shown.operation_url(running, tenant_slug) if running else "",
@@ -241,11 +243,11 @@ def _gone_words(problem: PointGone, now: datetime) -> str:
     zone = timezone.get_current_timezone()
     sentence = _("This restore point is gone.")
     if problem.removed_at:
-        when = moments.exact_words(problem.removed_at, now, zone)
+        when = moments.said_words(problem.removed_at, now, zone)
         sentence = _("This restore point is gone; it was removed %(when)s.") % {"when": when}
     if problem.nearest is None or problem.nearest.taken_at is None:
         return sentence
-    nearest = moments.exact_words(problem.nearest.taken_at, now, zone)
+    nearest = moments.said_words(problem.nearest.taken_at, now, zone)
     return f"{sentence} {_('The nearest is %(when)s.') % {'when': nearest}}"
 
 
@@ -271,6 +273,13 @@ def _stop(
     if running is not None:
         return _("A restore of it is under way. Watch it, then start yours.")
     return ""
+
+
+def _back_up_url(actor: Actor, machine: VirtualMachine) -> str:
+    """Return where to ask for the backup that is missing; "" where it cannot be, or one may not."""
+    active = operations.active_by_machine(actor, [machine.guid]).get(machine.guid, [])
+    may = BACK_UP in allowed_actions(actor, machine, active)
+    return shown.back_up_url(actor.tenant_slug, [machine.guid]) if may else ""
 
 
 def _already(running: Operation | None, now: datetime) -> str:
@@ -338,7 +347,7 @@ def _name_says(plan: Plan | None) -> Mapping[str, str]:
         )
     if sentences:
         return {"tone": "warn", "text": " ".join(sentences)}
-    return {"tone": "", "text": _("No VM of yours has this name. By the code in it you get the new one at once.")}
+    return {"tone": "", "text": _("No VM of yours has this name. By the code at its end we know the new VM as yours.")}
 
 
 def _facts(actor: Actor, plan: Plan | None, wish: RestoreWish | None, now: datetime) -> list[dict[str, str]]:
@@ -349,7 +358,7 @@ def _facts(actor: Actor, plan: Plan | None, wish: RestoreWish | None, now: datet
     size = plan.machine.last_full_backup_size
     from_words = moments.exact_words(taken, now, zone) if taken else _("a point whose time is not given")
     lost = (
-        _("Changes made after %(when)s are not in the copy") % {"when": from_words}
+        _("Changes made after %(when)s are not in the copy") % {"when": moments.said_words(taken, now, zone)}
         if taken
         else _("Changes made since then are not in the copy")
     )
@@ -364,7 +373,7 @@ def _facts(actor: Actor, plan: Plan | None, wish: RestoreWish | None, now: datet
         {"word": _("Lost"), "text": lost},
         {"word": _("Takes"), **_takes(plan)},
         *(
-            [{"word": _("Sent"), "text": _("no later than %(when)s") % {"when": moments.exact_words(wish.send_until, now, zone)}}]
+            [{"word": _("Sent"), "text": _("no later than %(when)s") % {"when": moments.said_words(wish.send_until, now, zone)}}]
             if wish is not None and wish.send_until
             else []
         ),
@@ -378,7 +387,7 @@ def _chain_words(actor: Actor, point: Backup, now: datetime) -> str:
     root = points.chains(actor, point.virtual_machine_guid).get(point.guid)
     if root is None:
         return word
-    when = moments.exact_words(root, now, timezone.get_current_timezone(), weekday=False)
+    when = moments.said_words(root, now, timezone.get_current_timezone(), weekday=False)
     return _("%(type)s, needs Full of %(when)s") % {"type": word, "when": when}
 
 

@@ -104,6 +104,6 @@ def origin_of(actor: Actor, machine: VirtualMachine, now: datetime) -> Origin | 
     return Origin(
         name=row.virtual_machine_name,
         url=shown.machine_url("vm_detail", actor.tenant_slug, row.virtual_machine_guid),
-        when=moments.exact_words(point.taken_at, now, zone) if point and point.taken_at else "",
+        when=moments.said_words(point.taken_at, now, zone) if point and point.taken_at else "",
         operation_url=shown.operation_url(row, actor.tenant_slug),
     )

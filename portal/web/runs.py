@@ -202,7 +202,7 @@ def _backup_words(actor: Actor, guid: str) -> str:
     if row is None:
         return _short(guid)
     zone, now = timezone.get_current_timezone(), timezone.now()
-    when = moments.exact_words(row.taken_at or row.first_seen_at, now, zone)
+    when = moments.said_words(row.taken_at or row.first_seen_at, now, zone)
     return _("%(type)s of %(when)s") % {"type": operation_words.type_word(row.type), "when": when}
 
 

@@ -242,7 +242,7 @@ def machine_reason(machine: VirtualMachine, now: datetime, *, brief: bool = Fals
         kept = _("No restore point is kept.")
     if machine.gone_since is None:
         return f"{_('Not on the platform.')} {kept}"
-    since = moments.exact_words(machine.gone_since, now, timezone.get_current_timezone(), weekday=False)
+    since = moments.said_words(machine.gone_since, now, timezone.get_current_timezone(), weekday=False)
     return f"{_('Not on the platform since %(since)s.') % {'since': since}} {kept}"
 
 
@@ -313,7 +313,7 @@ def _chain_words(point: Backup, chains: Mapping[str, datetime | None], now: date
     taken = chains.get(point.guid)
     if taken is None:
         return ""
-    when = moments.exact_words(taken, now, timezone.get_current_timezone(), weekday=False)
+    when = moments.said_words(taken, now, timezone.get_current_timezone(), weekday=False)
     return _("needs Full of %(when)s") % {"when": when}
 
 
@@ -341,14 +341,19 @@ def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, st
         note=", ".join(notes),
         badge=backup_badge(backup.status),
         size=backup.size or None,
-        waited=sum(waits) if waits else None,
-        exported=backup.export_seconds,
-        stored=backup.store_seconds,
+        waited=_spent(sum(waits)),
+        exported=_spent(backup.export_seconds),
+        stored=_spent(backup.store_seconds),
         destination=labels.get(backup.destination_guid, ""),
         by=maker.requested_by_name if maker else _origin_words(backup.origin_type),
         reason=_failure_words(backup, maker),
         tasks_url=tasks_url,
     )
+
+
+def _spent(seconds: float | None) -> float | None:
+    """Return a length of time that there is something to say of: vPlus gives 0 for what it never came to."""
+    return seconds if seconds and seconds >= 1 else None
 
 
 def _origin_words(origin: str) -> str:

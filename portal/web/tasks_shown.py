@@ -75,7 +75,7 @@ class TaskRow:
     vm_url: str
     backup_words: str
     by: str
-    by_url: str  # everything that this schedule started; "" where it was none
+    by_url: str  # the operation that it is a step of, or all that this schedule started; else ""
     window_words: str
     started_at: datetime
     cancel_url: str = ""
@@ -107,7 +107,14 @@ def task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> l
     guids = {row.virtual_machine_guid for row in rows}
     names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name")) if guids else {}
     may_end = cancellable(actor, rows)
-    return [_task_row(row, names, may_end, slug, now) for row in rows]
+    askers = operations.operations_of_tasks(actor, [row.guid for row in rows])
+    shown_rows = [_task_row(row, names, may_end, slug, now) for row in rows]
+    return [
+        replace(row, by=asked.requested_by_name, by_url=shown.operation_url(asked, slug))
+        if (asked := askers.get(row.guid))
+        else row
+        for row in shown_rows
+    ]
 
 
 def cancel_url(actor: Actor, task: Task) -> str:

@@ -261,6 +261,12 @@
     });
   }
 
+  /* On a phone the tabs scroll in their box: the one that is open begins in sight. */
+  for (const tab of all(".tabs [aria-current]")) {
+    const box = tab.closest(".tabs");
+    box.scrollLeft = tab.getBoundingClientRect().left - box.getBoundingClientRect().left - 16;
+  }
+
   revealScripted(document);
   nameThemeButtons();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameThemeButtons);

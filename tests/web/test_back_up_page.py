@@ -88,7 +88,7 @@ def test_who_asks_second_sees_the_same_backup(machines: None, cast: Cast, oscar:
     assert "Alice asked for this already; you see the same backup." in answer.main.text
     again = oscar.get(BACK_UP, vm="vm-busy")
     assert "Alice started this 2 min ago; you see the same backup." in again.main.text
-    assert "A backup of it is under way." in again.main.text
+    assert "/operations/" in again.link("Watch it")
     assert not again.all("button", css_class="button-large")
 
 

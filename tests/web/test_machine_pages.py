@@ -244,6 +244,7 @@ def test_facts_of_a_machine(cast: Cast, rows: Rows, oscar: Visitor) -> None:
     page = oscar.get(f"{LIST}vm-1/")
     text = page.main.text.replace("\N{NO-BREAK SPACE}", " ")
     assert page.title == "Virtual machine: db-01 - Alpha - vPlus Portal"
+    assert oscar.get(f"{LIST}vm-1/backups/").title == "Backups: db-01 - Alpha - vPlus Portal", "each tab its own"
     assert page.heading == "db-01"
     for words in ("uuid-vm-1", "No policy", "took 13 min", "20 GiB", "Backup, full", "Alice"):
         assert words in text

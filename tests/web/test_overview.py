@@ -1,5 +1,6 @@
 """The overview: its heading is the answer, what is to do comes worst first, and all of it costs the same in any tenant."""
 
+import re
 from typing import Any
 
 import pytest
@@ -104,7 +105,7 @@ def test_what_runs_with_what_nobody_asked_for(day: None, vera: Visitor) -> None:
     ours, own = [one.replace("\N{NO-BREAK SPACE}", " ") for one in entries(page, "Running now")]
     assert ours.startswith("busy-01 Backup, full · Alice Storing, 2 of 2 63 %")
     assert own == "night-01 Backup · Schedule Exporting, 1 of 2 7 % time left not known"
-    assert "As of 3 s ago" in card(page, "Running now").text
+    assert re.search(r"As of \d+ s ago", card(page, "Running now").text)
 
 
 def test_what_failed_in_a_day_is_listed_and_nothing_older(day: None, vera: Visitor) -> None:

@@ -95,7 +95,7 @@ def test_list_and_page_say_how_old_the_comparison_is(alice: Visitor, rows: Rows,
         assert "Not read yet" in alice.get(path).main.text
     rows.reading("policies", timezone.now() - timedelta(seconds=42))
     for path in (POLICIES, page_of(policy)):
-        assert "Compared with vPlus as of 42 s ago" in alice.get(path).main.text
+        assert "Policies as of 42 s ago" in alice.get(path).main.text
 
 
 @pytest.mark.parametrize(
@@ -404,6 +404,7 @@ def test_what_the_provider_keeps_cannot_be_chosen_nor_left(alice: Visitor, cast:
     ticks = {one.attributes["value"]: one for one in page.one(aria_label="Not in this policy").all("input")}
     assert "disabled" in ticks["vm-2"].attributes
     assert "disabled" not in ticks["vm-1"].attributes
+    assert list(ticks)[-1] == "vm-2", "what can be chosen stands first"
     assert "in Theirs, kept by your provider" in page.main.text
     page = alice.post(NEW, **filled(page, NEW, name="Gold", vm=["vm-2"], do="save"))
     assert "which your provider keeps. Ask your provider to take it out." in page.one(id="id_find-error").text

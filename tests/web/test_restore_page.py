@@ -291,6 +291,7 @@ def test_without_points_or_targets_or_rights(cast: Cast, rows: Rows, oscar: Visi
     page = oscar.get(RESTORE)
     assert "No restorable backup exists. Backups shows why." in page.main.text
     assert page.link("Show the backups") == f"{LIST}vm-web/backups/"
+    assert oscar.get(page.link("Back up now")).heading == "Back up web-01"
     rows.backup("b-1", "vm-web", cast.alpha, ago(days=1))
     assert "No restore target is allowed for Alpha. Ask your provider." in oscar.get(RESTORE).main.text
     assert vera.get(RESTORE).status == 403

@@ -55,11 +55,19 @@ def test_what_ran_by_itself_stands_among_what_people_asked_for(day: None, vera: 
     assert [
         row
         for row in rows
-        if "Backup, incremental | erp-db | Storing, 2 of 2 76 % Incremental · time left not known | Schedule" in row
+        if "Backup, incremental | erp-db | Storing, 2 of 2 76 % time left not known | Schedule" in row
     ]
     assert [row for row in rows if "Removal of old backups | web-01 | Finished | vPlus" in row]
     schedule = {one.attributes["href"] for one in page.all("a") if one.text == "Schedule"}
     assert schedule == {f"{ACTIVITY}?schedule={SCHEDULE}"}
+
+
+def test_the_tasks_of_an_operation_are_by_who_asked_for_it(day: None, vera: Visitor) -> None:
+    """The activity says Oscar; the tasks say no other name for the same work."""
+    page = vera.get(TASKS)
+    by = {row.attributes["id"]: row.all("td")[3].text for row in page.one("tbody").all("tr")}
+    assert (by["task-t-ours"], by["task-t-export"], by["task-t-clean"]) == ("Oscar", "Schedule", "vPlus")
+    assert vera.get(page.link("Oscar")).heading == "Backup of web-01"
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,9 @@ def test_an_operation_names_its_stage_and_its_warnings() -> None:
 )
 def test_browsers_by_the_names_that_people_know(said: str, words: str) -> None:
     assert browsers.browser_words(said) == words
+
+
+def test_a_moment_of_today_inside_a_sentence() -> None:
+    assert moments.exact_words(NOW, NOW, WARSAW) == "Today, 10:12"
+    assert moments.said_words(NOW, NOW, WARSAW) == "today, 10:12"
+    assert moments.said_words(NOW - timedelta(days=1), NOW, WARSAW) == "Sun 22 Nov, 10:12"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import structlog
-from django.db.models import Q, QuerySet
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -31,6 +31,9 @@ from vplus_bridge.protection.whose import attribute_mirrored
 
 log = structlog.get_logger(__name__)
 BY_NAME = Keyset("name", (Key("name"), Key("guid")))
+_HELD = Case(When(tenant=None, then=Value(0)), default=Value(1), output_field=IntegerField())
+FREE_FIRST = Keyset("free first", (Key(_HELD), Key("name"), Key("guid")))
+"""Those that can still be given to a tenant, then the others; each by name."""
 
 
 def attach_policy(

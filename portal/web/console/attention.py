@@ -25,7 +25,7 @@ from portal.web.filters import FilterBar, pager
 from portal.web.tasks_shown import task_word
 from portal.web.virtual_machines import age
 from portal.web.wording import moments, operation_words
-from portal.web.wording.badges import task_badge
+from portal.web.wording.badges import backup_badge, task_badge
 from tenants.refusals import Invalid, WrongState
 from tenants.rights import ProviderActor, Right
 from vplus_bridge.keyset import page_of
@@ -180,7 +180,8 @@ def _context(
         (_("Asked"), moments.exact_words(row.requested_at, now, zone)),
         (_("By"), row.requested_by_name),
         (_("Send no later than"), moments.exact_words(row.send_until, now, zone)),
-        (_("Virtual machine"), row.virtual_machine_guid),
+        (_("Virtual machine"), row.virtual_machine_name),
+        (_("Known to vPlus as"), row.virtual_machine_guid),
         (_("Cancel asked"), _cancel_words(row, now)),
     ]
     return {
@@ -193,7 +194,7 @@ def _context(
         "linked": _tasks(known.linked),
         "candidates": _tasks(known.candidates),
         "backups": [
-            {"guid": backup.guid, "status": backup.status, "at": backup.taken_at or backup.first_seen_at}
+            {"guid": backup.guid, "badge": backup_badge(backup.status), "at": backup.taken_at or backup.first_seen_at}
             for backup in known.backups
         ],
         "exits": _exits(known) if waits and provider.may(Right.PROVIDER_CHANGE) else [],
@@ -231,7 +232,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "sent_at": attempt.sent_at,
         "stamp": attempt.stamp,
         "outcome": OUTCOMES[attempt.outcome],
-        "reason": attempt.outcome_reason,
+        "reason": attempt.outcome_reason if attempt.outcome_reason != attempt.outcome else "",
         "original": attempt.vendor_text,
         "body": attempt.body,
     }

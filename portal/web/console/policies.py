@@ -21,7 +21,7 @@ from vplus_bridge.mirror.policies import POLICIES
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.ownership.assignment import tenant_by_slug
 from vplus_bridge.ownership.by_provider import tenants
-from vplus_bridge.protection.attached import BY_NAME, attach_policy, detach_policy, holders, in_vplus
+from vplus_bridge.protection.attached import FREE_FIRST, attach_policy, detach_policy, holders, in_vplus
 from vplus_bridge.protection.drafts import LONGEST_NAME
 from vplus_bridge.protection.models import Policy
 
@@ -102,7 +102,7 @@ def _context(request: ScopedRequest, provider: ProviderActor, form: AttachForm) 
     rows = in_vplus(provider, search=bar.value("search").replace("\0", ""))
     if owner := bar.value("owner"):
         rows = rows.filter(tenant__isnull=owner == NOBODYS)
-    page = page_of(rows, BY_NAME, bar.cursor, bar.size)
+    page = page_of(rows, FREE_FIRST, bar.cursor, bar.size)
     ours = holders(provider, [row.guid for row in page.rows])
     return {
         "filters": bar.context(),

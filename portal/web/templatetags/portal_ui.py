@@ -61,12 +61,16 @@ def moment(context: Context, value: datetime | None) -> SafeString | str:
 
 
 @register.simple_tag(takes_context=True)
-def exact(context: Context, value: datetime | None, *, weekday: bool = True) -> SafeString | str:
-    """Show the wall time in the reader's zone: "Sun 22 Nov, 02:12"; ``weekday=False``: "22 Nov, 02:12". Nothing for None."""
+def exact(context: Context, value: datetime | None, *, weekday: bool = True, inside: bool = False) -> SafeString | str:
+    """Show the wall time in the reader's zone: "Sun 22 Nov, 02:12"; ``weekday=False``: "22 Nov, 02:12". Nothing for None.
+
+    ``inside`` a sentence the day of the page's ``now`` is "today".
+    """
     if value is None:
         return ""
     now, zone = reader(context)
-    words = moments.exact_words(value, now, zone, weekday=weekday)
+    worded = moments.said_words if inside else moments.exact_words
+    words = worded(value, now, zone, weekday=weekday)
     return time_element(value, words, words, relative=False)
 
 

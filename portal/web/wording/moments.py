@@ -49,6 +49,14 @@ def exact_words(moment: datetime, now: datetime, zone: tzinfo, *, weekday: bool 
     return _("%(day)s, %(time)s") % {"day": date_format(local, pattern), "time": clock}
 
 
+def said_words(moment: datetime, now: datetime, zone: tzinfo, *, weekday: bool = True) -> str:
+    """Return ``exact_words`` as they stand inside a sentence: "today, 02:12"."""
+    local = moment.astimezone(zone)
+    if local.date() == now.astimezone(zone).date():
+        return _("today, %(time)s") % {"time": date_format(local, "H:i")}
+    return exact_words(moment, now, zone, weekday=weekday)
+
+
 def clock_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
     """Return "09:52" for a moment of today in ``zone``, else the day too: "Sun 22 Nov, 02:12"."""
     local = moment.astimezone(zone)
