@@ -192,8 +192,9 @@ def _machine_to_do(row: shown.MachineRow) -> ToDo:
 
 def _operation_to_do(actor: Actor, operation: Operation, now: datetime) -> ToDo:
     [row] = shown.operation_rows(actor, [operation], now)
-    name = operation.virtual_machine_name
-    return ToDo(name, row.vm_url, row.badge, f"{row.what}: {row.reason}", _("See why"), row.url, "info-circle")
+    if not row.vm_name:  # of a policy
+        return ToDo(row.what, row.url, row.badge, row.reason, _("See why"), row.url, "info-circle")
+    return ToDo(row.vm_name, row.vm_url, row.badge, f"{row.what}: {row.reason}", _("See why"), row.url, "info-circle")
 
 
 def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[Failed]:
@@ -203,7 +204,14 @@ def _failures(actor: Actor, failed: Sequence[Operation], now: datetime) -> list[
     lately = visible.virtual_machines(actor).filter(last_attempt_failed_at__gte=now - LOOKED_BACK)
     machines = list(lately.exclude(guid__in=known).order_by("-last_attempt_failed_at", "guid")[: MOST_SHOWN + 1])
     found = [
-        Failed(row.vm_name, row.what, row.url, operation.finished_at or row.started_at, row.badge, row.reason)
+        Failed(
+            row.vm_name or row.what,
+            row.what if row.vm_name else "",
+            row.url,
+            operation.finished_at or row.started_at,
+            row.badge,
+            row.reason,
+        )
         for operation, row in zip(failed, shown.operation_rows(actor, failed, now), strict=True)
     ]
     why = _why_failed(actor, [row.guid for row in machines])

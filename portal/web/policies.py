@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -39,7 +40,6 @@ from vplus_bridge.protection.request_policy import editable, request_policy_dele
 from vplus_bridge.protection.shown_drift import digest_of, shown_drift
 
 MACHINES_SHOWN = 50
-READ_WITHIN_SECONDS = 60.0
 """vPlus's policies are read every ten seconds, or less often where there are many."""
 UNMADE_SHOWN, UNMADE_FOR = 3, timedelta(days=7)
 
@@ -114,7 +114,9 @@ def policy_detail(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
         "destination": labels.get(draft.destination or "", ""),
         "draft": draft,
         "changes": policy_shown.changes(actor, asked),
-        "saving_url": shown.operation_url(running, tenant_slug) if running and actor.sees_all else "",
+        "saving_url": shown.operation_url(running, tenant_slug)
+        if running and actor.sees_all and standing == Standing.SAVING
+        else "",
         "not_saved": _not_saved(failed) if failed else "",
         "draft_url": _draft_url(actor, policy, failed) if failed and can_change else "",
         "drift": policy_shown.drift_words(actor, drift),
@@ -207,7 +209,7 @@ def crumbs(slug: str) -> list[dict[str, str]]:
 
 def _age(now: datetime) -> dict[str, Any]:
     """Return how old our view of vPlus's policies is, by which differences are seen."""
-    return age(state_of(POLICIES).succeeded_at, READ_WITHIN_SECONDS, now)
+    return age(state_of(POLICIES).succeeded_at, settings.VPLUS_INFRASTRUCTURE_SECONDS, now)
 
 
 def _version(request: HttpRequest) -> int:

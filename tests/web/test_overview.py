@@ -130,6 +130,22 @@ def test_a_failed_backup_says_why_and_where_it_is_told(cast: Cast, rows: Rows, v
     assert "host-7" not in page.html
 
 
+def test_what_is_about_a_policy_bears_its_name(cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    """It has no machine, and a link without a word leads nobody on."""
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    asked = {"kind": "policy", "virtual_machine_name": "", "finished_at": ago(hours=1)}
+    rows.operation("", cast.alpha, state="failed", error_code="refused_by_vplus", plan={"name": "Gold"}, **asked)
+    rows.operation("", cast.alpha, state="running", plan={"name": "Silver"}, **{**asked, "finished_at": None})
+    page = oscar.get(ALPHA)
+    for title, name in (("Do next", "Gold"), ("Running now", "Silver"), ("Failed or did not happen", "Gold")):
+        section = next(one for one in page.all("section") if title in one.text)
+        links = [one.text for one in section.all("a")]
+        assert f"Change of policy {name}" in links, title
+        assert all(links)
+    rows_of_it = [row for row in oscar.get(f"{ALPHA}activity/", kind="policy").rows() if "Gold" in row[1]]
+    assert len(rows_of_it) == 1
+
+
 def test_the_next_run_is_told_with_its_zone(cast: Cast, rows: Rows, vera: Visitor) -> None:
     assert "Next by schedule" not in vera.get(ALPHA).main.text
     tonight = ago(hours=-5)

@@ -93,9 +93,11 @@ def test_list_and_page_say_how_old_the_comparison_is(alice: Visitor, rows: Rows,
     policy = kept(cast.alpha, "Gold")
     for path in (POLICIES, page_of(policy)):
         assert "Not read yet" in alice.get(path).main.text
-    rows.reading("policies", timezone.now() - timedelta(seconds=42))
+    rows.reading("policies", timezone.now() - timedelta(minutes=10, seconds=5))
     for path in (POLICIES, page_of(policy)):
-        assert "Policies as of 42 s ago" in alice.get(path).main.text
+        page = alice.get(path)
+        assert "Policies as of 10 min ago" in page.main.text
+        assert not page.all(css_class="age-stale"), "they are read every five minutes"
 
 
 @pytest.mark.parametrize(
@@ -309,6 +311,7 @@ def test_a_policy_is_made_from_nothing(alice: Visitor, cast: Cast, machines: Non
     assert operation.wish["draft"]["schedules"][0]["time_of_day"] == "03:30:00"
     assert page.heading == "Gold"
     assert "Being saved" in page.main.text
+    assert "The policy is being made; until it is, it runs nothing." in page.main.text
     assert "Incremental backup every day at 03:30" in page.main.text
 
 

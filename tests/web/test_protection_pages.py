@@ -51,8 +51,11 @@ PROMISED = {"policy_guid": "p-1", "policy_label": "Gold daily", "promise_seconds
     ("verdict", "told"),
     [
         (("protected", "within_promise"), (0.5, ["Protected", "Within the promise of 31 hours"])),
-        (("at_risk", "older_than_promise"), (2.1, ["At risk", "Last point 2 days old"])),
-        (("not_protected", "promise_lost"), (19.1, ["Not protected", "Last point 19 days old"])),
+        (("at_risk", "older_than_promise"), (2.1, ["At risk", "Last point 2 days old; the promise is 31 hours"])),
+        (
+            ("not_protected", "promise_lost"),
+            (19.1, ["Not protected", "Last point 19 days old; the promise is 31 hours"]),
+        ),
         (("at_risk", "no_policy"), (3.1, ["At risk", "No policy; last point 3 days old"])),
         (("unknown", "time_not_given"), (None, ["Not known", "does not tell how old"])),
         (("unknown", "evidence_ended"), (2.1, ["Not known", "no contact with the backup system"])),

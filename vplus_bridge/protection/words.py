@@ -55,12 +55,12 @@ REASONS: Mapping[str, Because] = {
     Reason.OLDER_THAN_PROMISE: Because(
         _("The newest restore point is %(age)s old. The promise is %(promise)s."),
         _("See how the last runs ended."),
-        _("Last point %(age)s old"),
+        _("Last point %(age)s old; the promise is %(promise)s"),
     ),
     Reason.PROMISE_LOST: Because(
         _("The newest restore point is %(age)s old. The promise is %(promise)s."),
         _("Back up now, and see how the last runs ended."),
-        _("Last point %(age)s old"),
+        _("Last point %(age)s old; the promise is %(promise)s"),
     ),
     Reason.NO_POLICY: Because(
         _("No policy keeps its backups recent. The newest restore point is %(age)s old."),

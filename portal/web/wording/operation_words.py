@@ -51,10 +51,12 @@ def title(operation: Operation) -> str:
 
 
 def what(operation: Operation) -> str:
-    """Return what was asked for, beside the name of its object: "Backup, full"."""
+    """Return what was asked for, beside the name of its machine: "Backup, full"; of a policy with its own name."""
+    if operation.kind == Kind.POLICY:
+        return title(operation)
     if operation.kind == Kind.BACKUP:
         return _("Backup, %(type)s") % {"type": type_word(operation.plan.get("backup_type", "")).lower()}
-    words = {Kind.RESTORE: _("Restore"), Kind.CANCEL_TASK: _("Cancel of a task"), Kind.POLICY: _("Policy")}
+    words = {Kind.RESTORE: _("Restore"), Kind.CANCEL_TASK: _("Cancel of a task")}
     return words[Kind(operation.kind)]
 
 
