@@ -347,7 +347,7 @@ def _name_says(plan: Plan | None) -> Mapping[str, str]:
         )
     if sentences:
         return {"tone": "warn", "text": " ".join(sentences)}
-    return {"tone": "", "text": _("No VM of yours has this name. By the code at its end we know the new VM as yours.")}
+    return {"tone": "", "text": _("No VM of yours has this name. By the code in it we know the new VM as yours.")}
 
 
 def _facts(actor: Actor, plan: Plan | None, wish: RestoreWish | None, now: datetime) -> list[dict[str, str]]:
