@@ -145,3 +145,12 @@ def test_in_two_tenants_one_switches(operator: Page, context: BrowserContext, we
     operator.wait_for_url("**/t/beta/")
     operator.goto(web.url)
     operator.wait_for_url("**/t/beta/")
+
+
+def test_paper_is_white_and_holds_nothing_to_press(operator: Page, web: Processes, house: House) -> None:
+    operator.emulate_media(media="print", color_scheme="dark")
+    operator.goto(f"{web.url}{MACHINES}")
+    operator.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert operator.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    assert not operator.locator(".button:visible").count()
+    expect(operator.get_by_role("heading", level=1)).to_be_visible()

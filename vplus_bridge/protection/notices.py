@@ -19,6 +19,7 @@ from django.core.mail import EmailMessage
 from django.db.models import Exists, OuterRef
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -185,7 +186,7 @@ def _words(trouble: dict[str, Any], tenant: Tenant, zone: ZoneInfo) -> dict[str,
     return {
         "name": trouble["name"] or guid,
         "title": str(_("did not happen") if missed else _("failed")),
-        "at": f"{at:%Y-%m-%d %H:%M}",
+        "at": date_format(at, "D j M, H:i"),
         "said": str(said),
         "next_step": str(next_step),
         "url": settings.PORTAL_BASE_URL + path,
