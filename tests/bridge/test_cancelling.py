@@ -10,10 +10,12 @@ from tenants.models import AuditEvent
 from tenants.refusals import NotAllowed, NotVisible, WrongState
 from tenants.scope import every_tenant, in_tenant
 from tests.bridge.scenes import (
+    T0,
     WEB,
     ask,
     ask_restore,
     attempts,
+    backup_row,
     exports_sent,
     operation,
     sent_operation,
@@ -22,8 +24,8 @@ from tests.bridge.scenes import (
     vm_row,
 )
 from tests.conftest import Bridge, Cast, Member, StartSimulator, assign_everything
-from vplus_bridge.models import Attempt, Operation, Task
-from vplus_bridge.operations import cancel, late, send
+from vplus_bridge.models import Attempt, Operation, Step, Task
+from vplus_bridge.operations import cancel, follow, late, send
 from vplus_bridge.operations.request import Asked
 from vplus_simulator.faults import Fault
 
@@ -154,6 +156,45 @@ def test_a_task_that_somebody_in_vplus_removed_before_it_was_ever_read_ends_its_
     bridge.poll()
     found = operation(asked)
     assert (found.state, found.error_code) == ("failed", "task_vanished")
+
+
+def test_a_task_that_vplus_named_and_does_not_show_yet_is_asked_to_stop_when_it_does(
+    cast: Cast, start_simulator: StartSimulator
+) -> None:
+    """Crash point: the answer named the task, and the cancel looks for it before vPlus shows it."""
+    bridge = Bridge(start_simulator(task_response="array", pickup_seconds=600))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    asked = ask(cast.oscar)
+    bridge.send()
+    ask_cancel(cast.oscar, asked)
+    bridge.simulator.control.arm(Fault(kind="status", method="GET", path="/tasks/{guid}", status=404, count=1))
+    bridge.send()
+    assert cancels(bridge) == []
+    with every_tenant("test"):
+        Attempt.objects.filter(step__action="cancel", sent_at=None).update(due_at=T0)
+    bridge.send()
+    assert [entry.call for entry in cancels(bridge)] == ["DELETE /tasks/{guid}"]
+    bridge.poll()
+    assert operation(asked).state == "cancelled"
+
+
+def test_a_removed_export_is_not_called_cancelled_while_its_record_goes_on(cast: Cast, settings: Any) -> None:
+    """Crash point: the cancel has seen the export queued and removed it when it had ended; no store is there yet."""
+    now = timezone.now()
+    vm_row(tenant_id=cast.alpha.pk, history_read_at=now + timedelta(minutes=1))
+    asked = sent_operation(cast.alpha, state="cancelling", cancel_asked_at=now)
+    task_row("export-1", tenant_id=cast.alpha.pk, backup_guid="b-1", vanished_at=now)
+    with every_tenant("test"):
+        step = Step.objects.create(operation=asked, tenant_id=cast.alpha.pk, position=2, action="cancel")
+        Attempt.objects.create(
+            step=step, tenant_id=cast.alpha.pk, target_guid="export-1", sent_at=now, outcome="accepted"
+        )
+    for status, state in (("INPROGRESS", "cancelling"), ("FAILED", "cancelled")):
+        backup_row("b-1", status, tenant_id=cast.alpha.pk)
+        with every_tenant("test"):
+            follow.follow([asked.pk])
+        assert reread(asked).state == state
 
 
 def cancel_with(bridge: Bridge, member: Member, asked: Asked, *, between: float) -> None:

@@ -134,6 +134,15 @@ def expect(guid: str, *, type: str, machine: str, tenant_id: UUID) -> None:
     Task.objects.bulk_create([row], ignore_conflicts=True)
 
 
+def may_come(guid: str) -> bool:
+    """Tell whether vPlus may have named a task and not show it yet (`expect`), in the open scope."""
+    return Task.objects.filter(_may_come(database_now()), guid=guid, live=True).exists()
+
+
+def _may_come(now: datetime) -> Q:
+    return Q(digest=NEVER_READ, first_seen_at__gt=now - timedelta(seconds=settings.VPLUS_SETTLE_ABSENT_SECONDS))
+
+
 def make_known(record: TaskRecord, attribute: Attribute) -> None:
     """Write a task that was read by itself, where no reading has seen it yet; what was read before stays as it is.
 
@@ -190,8 +199,7 @@ def _note_vanished(guids: list[str], read: TasksRead) -> None:
         return
     with every_tenant(REASON):
         now = database_now()
-        patient = Q(digest=NEVER_READ, first_seen_at__gt=now - timedelta(seconds=settings.VPLUS_SETTLE_ABSENT_SECONDS))
-        rows = Task.objects.filter(guid__in=guids, live=True).exclude(patient)
+        rows = Task.objects.filter(guid__in=guids, live=True).exclude(_may_come(now))
         gone = list(rows.values_list("guid", flat=True))
         ended = {vm for vm in rows.values_list("virtual_machine_guid", flat=True) if vm}
         _want_histories(ended, now)

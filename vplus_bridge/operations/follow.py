@@ -188,7 +188,7 @@ def _finish(operation: Operation, chain: Chain, evidence: Evidence, now: datetim
     if last.live:
         return
     failed = backup is not None and backup.status == "FAILED"
-    if failed or evidence.removed_by_cancel(last):
+    if failed or (evidence.removed_by_cancel(last) and not _may_go_on(backup, last, now)):
         _end_badly(operation, last, now)
         return
     if not operation.active or last.ended_seen_at is None:
@@ -207,6 +207,17 @@ def _finish(operation: Operation, chain: Chain, evidence: Evidence, now: datetim
         _end_badly(operation, last, now)
     elif overdue:
         _end_overdue(operation, chain, evidence, now)
+
+
+def _may_go_on(backup: Backup | None, removed: Task, now: datetime) -> bool:
+    """Tell whether there may be more of a chain although our cancel removed its task, last seen queued.
+
+    A DELETE removes a task that has ended, too (vplus-api.md 3.7): had ours come that late, a store would follow.
+    """
+    if backup is not None and backup.status == "INPROGRESS":
+        return True
+    seen = removed.ended_seen_at or now
+    return now <= seen + timedelta(seconds=settings.VPLUS_SETTLE_ABSENT_SECONDS)
 
 
 def _nothing_came(operation: Operation, chain: Chain, evidence: Evidence) -> bool:

@@ -11,7 +11,7 @@ from vplus_bridge.client import Dialect, NotFound, OutcomeKind, VplusClient, Vpl
 from vplus_bridge.client import Outcome as Answer
 from vplus_bridge.mirror.models import Task
 from vplus_bridge.mirror.read_state import close_gap, note_gap
-from vplus_bridge.mirror.tasks import ENDED, make_known
+from vplus_bridge.mirror.tasks import ENDED, make_known, may_come
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import Kind, State
 from vplus_bridge.operations.transitions import fail, move, warn
@@ -38,7 +38,7 @@ class CancelWrite(Write):
         try:
             task = client.task(claim.target_guid)
         except NotFound as problem:
-            if problem.html:
+            if problem.html or self._may_come(claim):
                 raise  # a page from something in front of vPlus says nothing about the task
             raise WorldChanged("too_late_to_cancel") from None
         if task.state in ENDED:
@@ -49,6 +49,11 @@ class CancelWrite(Write):
             # An answer had named it by its guid alone, and it is somebody else's (operations/misnamed.py).
             raise WorldChanged("too_late_to_cancel")
         return Prepared([], [], timedelta(), {"state": task.state})
+
+    @staticmethod
+    def _may_come(claim: Claim) -> bool:
+        with in_tenant(claim.tenant_id):
+            return may_come(claim.target_guid)
 
     def ready(self, dialect: Dialect, claim: Claim, prepared: Prepared, now: datetime) -> Ready | None:
         """Return the call for the state that was read."""
