@@ -10,7 +10,7 @@ from tests.conftest import Cast
 from tests.protection.test_ledger import EVERY_DAY, HOUR, NIGHT, machine, policy, read_all, runs, schedule
 from vplus_bridge import protection_jobs
 from vplus_bridge.models import Carrier, Policy, PolicyMember, PolicyPromise, Schedule, Task, VirtualMachine
-from vplus_bridge.protection import ledger, policy_names, promises
+from vplus_bridge.protection import ledger, own_members, policy_names, promises
 
 # Two in the morning in Warsaw is one in UTC in winter, and midnight in summer.
 RUN = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -66,6 +66,18 @@ def test_a_policy_made_here_promises_the_wall_time_of_its_zone(alpha: Any) -> No
         assert (row.state, row.next_run_at) == ("known", RUN)
         # The night in which the clock goes back is an hour longer.
         assert (row.gap_seconds, row.allowance_seconds) == (25 * 3600, 27 * 3600)
+
+
+@pytest.mark.parametrize("owner", ["nobody", "beta"])
+def test_a_member_that_is_somebody_elses_by_now_is_in_the_policy_until_it_was_taken_out(
+    owner: str, cast: Cast, alpha: Any
+) -> None:
+    with every_tenant("test"):
+        row = own_policy(alpha, "vm-1")
+        machine("vm-1", {"nobody": None, "beta": cast.beta}[owner], policy_guid="p-own")
+        assert own_members.tell_members(EVENING + MINUTE) == []
+        row.members.all().delete()
+        assert own_members.tell_members(EVENING + MINUTE) == ["vm-1"]
 
 
 def test_a_run_of_ours_is_known_by_the_schedules_that_carry_it(alpha: Any) -> None:

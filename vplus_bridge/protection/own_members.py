@@ -40,8 +40,9 @@ def tell_members(now: datetime) -> list[str]:
                         ON vm.guid = member.virtual_machine_guid AND vm.tenant_id = newer.tenant_id
                 UNION ALL
                 SELECT vm.guid, '', '' FROM newer JOIN vplus_bridge_virtualmachine vm ON vm.policy_guid = newer.vplus_guid
+                -- Whoever's it is by now: as long as a row says so, vPlus has it in that policy.
                 WHERE NOT EXISTS (SELECT FROM vplus_bridge_policymember member
-                    WHERE member.virtual_machine_guid = vm.guid AND member.tenant_id = vm.tenant_id)
+                    WHERE member.virtual_machine_guid = vm.guid)
             )
             UPDATE vplus_bridge_virtualmachine vm SET policy_guid = told.policy_guid, policy_name = told.policy_name,
                 policy_by_members = told.policy_guid <> '', policy_since = %s, changed_at = now()
