@@ -98,13 +98,30 @@ def run_rows(actor: Actor, heads: Sequence[Task]) -> list[shown.OperationRow]:
     names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name"))
     cancellable = tasks_shown.cancellable(actor, [run.last for run in runs])
     policies = protection.policy_names_of_schedules(actor, _schedules(runs))
-    return [_row(run, names, cancellable, policies, actor.tenant_slug) for run in runs]
+    made = _types_made(actor, runs)
+    return [_row(run, _as_made(run, made), names, cancellable, policies, slug=actor.tenant_slug) for run in runs]
+
+
+def _types_made(actor: Actor, runs: Iterable[Run]) -> Mapping[str, str]:
+    """Return, by guid of a record, the type of backup that it became: without a base, an incremental is a full one."""
+    guids = {run.head.run_backup_guid for run in runs if run.head.run_backup_guid}
+    return dict(visible.backups(actor).filter(guid__in=guids).values_list("guid", "type")) if guids else {}
+
+
+def _as_made(run: Run, made: Mapping[str, str]) -> Progress:
+    return replace(run.progress, backup_type=made.get(run.head.run_backup_guid) or run.progress.backup_type)
 
 
 def _row(
-    run: Run, names: Mapping[str, str], cancellable: AbstractSet[str], policies: Mapping[str, str], slug: str
+    run: Run,
+    now: Progress,
+    names: Mapping[str, str],
+    cancellable: AbstractSet[str],
+    policies: Mapping[str, str],
+    *,
+    slug: str,
 ) -> shown.OperationRow:
-    now, machine = run.progress, run.head.virtual_machine_guid
+    machine = run.head.virtual_machine_guid
     name = names.get(machine, "")
     return shown.OperationRow(
         id=run.head.guid,

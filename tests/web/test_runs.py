@@ -234,6 +234,14 @@ def test_a_run_is_shown_and_found_by_what_became_of_all_of_it(
     assert heading == ("Nothing is running" if over else "1 waiting")
 
 
+def test_an_incremental_that_became_a_full_backup_says_so(cast: Cast, rows: Rows, vera: Visitor) -> None:
+    rows.machine("vm-1", cast.alpha)
+    rows.backup("b-1", "vm-1", cast.alpha, NOW, type="FULL")
+    rows.task("t-1", "vm-1", cast.alpha, backup_type="INCREMENTAL", run_state="done", run_backup_guid="b-1")
+    [row] = vera.get(ACTIVITY).rows()
+    assert row[1] == "Backup, full"
+
+
 def test_a_restore_that_somebody_started_in_vplus_is_one_row(cast: Cast, rows: Rows, oscar: Visitor) -> None:
     rows.machine("vm-1", cast.alpha, name="web-01")
     rows.task("t-restore", "vm-1", cast.alpha, type="RESTORE", run_state="running", run_ended=False)
