@@ -32,10 +32,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Keyset:
-    """An order of a list: its name, and keys of which the last is unique, so that no two rows are in the same place."""
+    """An order of a list: its name, and keys of which the last is unique, so that no two rows are in the same place.
+
+    ``grouped``: the first key has only a few values, never empty ones. A page is then looked for among the rows of one
+    value, and only at their end among those beyond: else PostgreSQL would walk over all rows of that value to find its place.
+    """
 
     name: str
     keys: tuple[Key, ...]
+    grouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class _Place:
 
 
 def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M]:
-    """Return at most ``size`` rows behind the cursor (empty: from the beginning), in one SQL statement.
+    """Return at most ``size`` rows behind the cursor (empty: from the beginning), in one SQL statement; two if grouped.
 
     Raises Invalid naming ``cursor`` where it is broken, or was made for another list, or for another order of this one.
     """
@@ -71,7 +76,7 @@ def page_of(rows: QuerySet[M], keyset: Keyset, cursor: str, size: int) -> Page[M
 
 
 def merged_page_of(lists: Sequence[QuerySet[Any]], keyset: Keyset, cursor: str, size: int) -> Page[Any]:
-    """Return one page of several lists as if they were one, in one SQL statement for each.
+    """Return one page of several lists as if they were one, in one SQL statement for each; two if grouped.
 
     Each list knows every key, of one type and never empty; the last tells the rows of all lists apart. Text among the
     keys has to be collated as "C", so that PostgreSQL and Python order it alike. Raises Invalid as page_of does.
@@ -90,11 +95,18 @@ def _behind(rows: QuerySet[M], keyset: Keyset, after: Sequence[Value] | None, si
     expressions = {
         name: F(key.by) if isinstance(key.by, str) else key.by for name, key in zip(names, keyset.keys, strict=True)
     }
-    keyed = rows.annotate(**expressions)
-    if after is not None:
-        keyed = keyed.filter(_beyond(keyset.keys, names, after, back=back))
     order = [_order(key, name, back=back) for key, name in zip(keyset.keys, names, strict=True)]
-    return list(keyed.order_by(*order)[: size + 1])
+    keyed = rows.annotate(**expressions).order_by(*order)
+    if after is None:
+        return list(keyed[: size + 1])
+    if not keyset.grouped:
+        return list(keyed.filter(_beyond(keyset.keys, names, after, back=back))[: size + 1])
+    alike = Q(**{names[0]: after[0]}) & _beyond(keyset.keys[1:], names[1:], after[1:], back=back)
+    found = list(keyed.filter(alike)[: size + 1])
+    further = _further(keyset.keys[0], names[0], after[0], back=back)
+    if len(found) <= size and further is not None:
+        found += list(keyed.filter(further)[: size + 1 - len(found)])
+    return found
 
 
 def _page(found: list[M], place: _Place, size: int, *, back: bool, inside: bool) -> Page[M]:

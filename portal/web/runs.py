@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models import BooleanField, Case, Count, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Collate
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,7 +17,7 @@ from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import OPERATION, task_badge
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
-from vplus_bridge.mirror.models import RUN_ENDED, TASK_ID, Task
+from vplus_bridge.mirror.models import TASK_ID, Task
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
@@ -25,9 +25,13 @@ from vplus_bridge.operations.runs import RunState
 from vplus_bridge.ownership import visible
 
 WAITING: Final = frozenset({State.REQUESTED, State.SUBMITTED})
-ACTIVE_FIRST: Final = Keyset("active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")))
+ACTIVE_FIRST: Final = Keyset(
+    "active-first", (Key("ended"), Key("row_at", descending=True), Key("row_id")), grouped=True
+)
 NEWEST_TASKS: Final = Keyset("newest", (Key("shown_at", descending=True), Key("guid")))
-_OPERATION_ENDED: Final = Case(When(state__in=ACTIVE, then=Value(0)), default=Value(1), output_field=IntegerField())
+_OPERATION_ENDED: Final = Case(
+    When(state__in=ACTIVE, then=Value(value=False)), default=Value(value=True), output_field=BooleanField()
+)
 _OPERATION_ID: Final = Collate(Cast("id", TextField()), "C")
 # Where a run stands by the words for operations; it cannot wait to be sent, nor need attention. One that was seen this
 # moment and is not judged yet goes on.
@@ -136,7 +140,7 @@ def _in_order(asked: QuerySet[Operation], own: QuerySet[Task]) -> list[QuerySet[
     """Return both lists with the columns of ACTIVE_FIRST."""
     return [
         asked.annotate(ended=_OPERATION_ENDED, row_at=F("requested_at"), row_id=_OPERATION_ID),
-        own.annotate(ended=RUN_ENDED, row_at=F("shown_at"), row_id=TASK_ID),
+        own.annotate(ended=F("run_ended"), row_at=F("shown_at"), row_id=TASK_ID),
     ]
 
 

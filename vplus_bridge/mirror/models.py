@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Case, Value, When
 from django.db.models.functions import Cast, Coalesce, Collate, Lower
 from django.utils import timezone
 
@@ -183,8 +182,6 @@ class Backup(MirrorRow):
         return self.status in {"SUCCESS", "PARTIAL_SUCCESS"} and self.gone_at is None
 
 
-# Whether all that a task began has ended, so that what is under way can come first in a list.
-RUN_ENDED: Final = Case(When(run_ended=False, then=Value(0)), default=Value(1), output_field=models.IntegerField())
 # As PostgreSQL and Python order it alike, so that tasks can be told apart in a list with other rows.
 TASK_ID: Final = Collate(Cast("guid", models.TextField()), "C")
 
@@ -254,10 +251,10 @@ class Task(MirrorRow):
             models.Index(fields=["tenant", "-shown_at", "guid"], name="task_by_time"),
             models.Index(
                 "tenant",
-                RUN_ENDED,
+                "run_ended",
                 models.F("shown_at").desc(),
                 TASK_ID,
-                name="run_active_first",
+                name="run_ended_last",
                 condition=models.Q(of_operation=False, run_guid=""),
             ),
             models.Index(

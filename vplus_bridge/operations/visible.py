@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from tenants.refusals import NotVisible
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset
-from vplus_bridge.mirror.models import RUN_ENDED, Task
+from vplus_bridge.mirror.models import Task
 from vplus_bridge.operations.models import ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE
 from vplus_bridge.operations.runs import DATA_TASKS, Run, RunState, runs_of
@@ -77,8 +77,7 @@ def run_heads(actor: Actor) -> QuerySet[Task]:
 
 def open_run_heads(actor: Actor) -> QuerySet[Task]:
     """Return the first task of each visible run that goes on."""
-    # In the words of the index, whose beginning these are.
-    return run_heads(actor).annotate(over=RUN_ENDED).filter(over=0)
+    return run_heads(actor).filter(run_ended=False)
 
 
 def runs_with_tasks(actor: Actor, heads: Sequence[Task]) -> list[Run]:
