@@ -170,7 +170,8 @@ def _operation_shape(operation: Operation, tasks: Sequence[Task], moment: dateti
         "virtual_machine": {"guid": machine, "name": operation.virtual_machine_name} if machine else None,
         "restore_point": operation.restore_point_guid or None,
         "tasks": [
-            {"guid": task.guid, "type": task.type, "state": task.state, "progress": task.progress} for task in tasks
+            {"guid": task.guid, "type": task.type, "state": task.known_state, "progress": task.progress}
+            for task in tasks
         ],
         "warnings": warning_shapes(operation.warnings),
         "requested_by": {"name": operation.requested_by_name, "via": operation.requested_via},

@@ -50,10 +50,11 @@ class PolicyParameters(PageParameters):
 
 
 class VersionParameter(serializers.Serializer[Any]):
-    """Which version was read."""
+    """Which version was read, where that matters to who deletes."""
 
     version = serializers.IntegerField(
-        help_text="The one that was read; if it is not the newest, 409 tells what changed."
+        required=False,
+        help_text="The one that was read; if it is not the newest, 409 tells what changed. Left out: whichever it is",
     )
 
 
@@ -145,8 +146,8 @@ class PolicyDetail(ApiView):
     )
     def delete(self, request: Request, policy_id: UUID) -> Response:
         """Ask for a policy to be deleted with its schedules. Restore points stay."""
-        changeable(self.actor, policy_id)
-        version = checked(VersionParameter, request.query_params)["version"]
+        policy = changeable(self.actor, policy_id)
+        version = checked(VersionParameter, request.query_params).get("version", policy.version)
         return asked(self.actor, request_policy_delete(self.actor, policy_id, version=version, now=now()))
 
 

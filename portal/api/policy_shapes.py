@@ -14,6 +14,7 @@ from portal.api.operation_shapes import OperationBrief, operation_brief
 from tenants.rights import Actor
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.protection import schedule_words
+from vplus_bridge.protection.carrier_wire import IN_MONTH
 from vplus_bridge.protection.drafts import HIGHEST_PRIORITY, LONGEST_NAME, ScheduleDraft
 from vplus_bridge.protection.listing import Standing, next_run
 from vplus_bridge.protection.models import Policy, Schedule
@@ -38,6 +39,14 @@ class Clock(serializers.CharField):
         return value if isinstance(value, str) else f"{value:%H:%M}"
 
 
+class OccurrenceName(Text):
+    """Which of its kind a day is in its month: our word, or vPlus's, which has more behind it."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return our word."""
+        return super().to_internal_value(data).removesuffix(IN_MONTH)
+
+
 class ScheduleMembers(Form):
     """What a schedule says; also how it is sent."""
 
@@ -55,7 +64,7 @@ class ScheduleMembers(Form):
     )
     months = serializers.ListField(child=OneOf([one.name for one in Month]), required=False, help_text="Empty: any")
     occurrences = serializers.ListField(
-        child=Text(),
+        child=OccurrenceName(),
         required=False,
         help_text=f"Which of its kind a day is in its month: {', '.join(Occurrence.__members__)}. Empty: any",
     )
@@ -101,7 +110,7 @@ class NewScheduleForm(ScheduleMembers):
     """A schedule for a policy."""
 
     policy = serializers.UUIDField()
-    version = WholeNumber(help_text="The policy's, as it was read.")
+    version = WholeNumber(required=False, help_text="The policy's, as it was read. Left out: whichever it is")
 
 
 class ScheduleChangeForm(ScheduleMembers):

@@ -81,7 +81,7 @@ class ScheduleList(ApiView):
         self.actor.require(Right.POLICIES)
         given = checked(NewScheduleForm, request.data)
         draft = draft_of_form(given)
-        operation = _change(self.actor, given["policy"], given["version"], lambda held: [*held, draft], -1)
+        operation = _change(self.actor, given["policy"], given.get("version"), lambda held: [*held, draft], -1)
         return asked(self.actor, operation)
 
 
@@ -124,7 +124,7 @@ class ScheduleDetail(ApiView):
         """Ask for a schedule to be deleted; the last one of a policy cannot be."""
         self.actor.require(Right.POLICIES)
         row = _schedule(self.actor, schedule_id)
-        version = checked(VersionParameter, request.query_params)["version"]
+        version = checked(VersionParameter, request.query_params).get("version")
 
         def changed(held: Schedules) -> Schedules:
             return [one for one in held if one.id != row.pk]
@@ -171,10 +171,14 @@ def _schedule(actor: Actor, schedule_id: UUID) -> Schedule:
 
 
 def _change(
-    actor: Actor, policy_id: UUID, version: int, changed: Callable[[Schedules], Schedules], position: int
+    actor: Actor, policy_id: UUID, version: int | None, changed: Callable[[Schedules], Schedules], position: int
 ) -> Operation:
-    """Ask for a policy with other schedules; what is wrong with the one at this position is said by its own fields."""
+    """Ask for a policy with other schedules; what is wrong with the one at this position is said by its own fields.
+
+    Without a version it is the policy as it is now, which is enough for who adds or deletes: nothing else is replaced.
+    """
     policy = changeable(actor, policy_id)
+    version = policy.version if version is None else version
     before = draft_of(policy)
     after = replace(before, schedules=changed(list(before.schedules)))
     number = position % max(1, len(after.schedules))

@@ -16,14 +16,15 @@ from portal.api.views import ApiView, checked
 from tenants.rights import Actor
 from vplus_bridge import keyset
 from vplus_bridge.keyset import Key, Keyset
-from vplus_bridge.mirror.models import Task
+from vplus_bridge.mirror.models import UNKNOWN, Task
 from vplus_bridge.mirror.read_state import TASKS, read_at
+from vplus_bridge.mirror.tasks import in_state
 from vplus_bridge.mirror.words import task_reason
 from vplus_bridge.operations import visible as visible_operations
 from vplus_bridge.ownership import visible
 
 NEWEST_FIRST = Keyset("-first_seen_at", (Key("first_seen_at", descending=True), Key("guid")))
-STATES = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
+STATES = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED", UNKNOWN)
 
 
 class TaskShape(serializers.Serializer[Mapping[str, Any]]):
@@ -31,7 +32,9 @@ class TaskShape(serializers.Serializer[Mapping[str, Any]]):
 
     guid = serializers.CharField()
     type = serializers.CharField(help_text="vPlus's own: EXPORT, STORE, RESTORE, IMPORT and others")
-    state = serializers.CharField(help_text="vPlus's own: QUEUED, RUNNING, FINISHED, FAILED, CANCELLED")
+    state = serializers.CharField(
+        help_text="vPlus's own: QUEUED, RUNNING, FINISHED, FAILED, CANCELLED; UNKNOWN: it forgot it before it told its end"
+    )
     progress = serializers.FloatField(allow_null=True, help_text="0 to 100; null: not given")
     virtual_machine = Named(allow_null=True)
     backup = serializers.CharField(allow_null=True, help_text="Guid of the backup it works on; null: not known")
@@ -82,11 +85,12 @@ class TaskList(ApiView):
         for parameter, column in (
             ("virtual_machine", "virtual_machine_guid"),
             ("schedule", "schedule_guid"),
-            ("state", "state"),
             ("type", "type"),
         ):
             if wanted[parameter]:
                 rows = rows.filter(**{column: wanted[parameter]})
+        if wanted["state"]:
+            rows = in_state(rows, wanted["state"])
         return tasks_answer(request, actor, rows, cursor=wanted["cursor"], size=wanted["page_size"])
 
 
@@ -111,7 +115,7 @@ def task_shapes(actor: Actor, tasks: Sequence[Task], as_of: datetime | None) -> 
             {
                 "guid": task.guid,
                 "type": task.type,
-                "state": task.state,
+                "state": task.known_state,
                 "progress": task.progress,
                 "virtual_machine": {"guid": guid, "name": name} if guid else None,
                 "backup": task.backup_guid or (operation.backup_guid if operation else "") or None,

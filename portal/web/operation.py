@@ -88,7 +88,7 @@ def operation(request: ScopedRequest, tenant_slug: str, operation_id: UUID) -> H
         "tasks": [
             {
                 "type_word": task_word(task),
-                "badge": task_badge(task.state, task.state_description),
+                "badge": task_badge(task.known_state, task.state_description),
                 "percent": task.progress if task.live else None,
                 "started_at": task.started_at or task.first_seen_at,
             }

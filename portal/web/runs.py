@@ -18,6 +18,7 @@ from portal.web.wording.badges import OPERATION, task_badge
 from tenants.rights import Actor
 from vplus_bridge.keyset import Key, Keyset, Page, merged_page_of
 from vplus_bridge.mirror.models import TASK_ID, Task
+from vplus_bridge.mirror.tasks import in_state
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
@@ -128,7 +129,7 @@ def filtered_tasks(actor: Actor, bar: FilterBar) -> QuerySet[Task]:
     backup = bar.request.GET.get("backup", "")[:200].replace("\0", "")
     rows = operations.tasks_of_backup(actor, backup) if backup else visible.tasks(actor)
     if state := bar.value("state"):
-        rows = rows.filter(state=state)
+        rows = in_state(rows, state)
     if kind := bar.value("type"):
         rows = rows.filter(type=kind)
     if bar.value("mine"):

@@ -148,7 +148,7 @@ def _task_row(row: Task, names: Mapping[str, str], may_end: AbstractSet[str], sl
     return TaskRow(
         guid=row.guid,
         type_word=task_word(row),
-        badge=task_badge(row.state, row.state_description),
+        badge=task_badge(row.known_state, row.state_description),
         percent=row.progress if row.live else None,
         news=news_number(row),
         live=row.live,

@@ -207,6 +207,25 @@ def test_each_filter_of_tasks(cast: Cast, rows: Rows, alice: Script) -> None:
         assert (answer.status_code, list(answer.data["errors"])) == (400, [field])
 
 
+def test_a_task_that_vplus_forgot_neither_waits_nor_runs(cast: Cast, rows: Rows, alice: Script) -> None:
+    rows.machine("vm-1", cast.alpha)
+    rows.task("waits", "vm-1", cast.alpha, state="QUEUED", live=True)
+    for state in ("QUEUED", "RUNNING", "FINISHED"):
+        rows.task(f"gone-{state}", "vm-1", cast.alpha, state=state, vanished_at=NOW)
+    rows.operation("vm-1", cast.alpha, tasks=("gone-RUNNING",))
+    for state, expected in (
+        ("QUEUED", ["waits"]),
+        ("RUNNING", []),
+        ("FINISHED", ["gone-FINISHED"]),
+        ("UNKNOWN", ["gone-RUNNING", "gone-QUEUED"]),
+    ):
+        found = alice.all("tasks/", state=state)
+        assert guids(found) == expected, state
+        assert {row["state"] for row in found} <= {state}
+    [told] = alice.all("operations/")[0]["tasks"]
+    assert told["state"] == "UNKNOWN"
+
+
 def test_backups_without_a_time_come_last_and_only_good_ones_are_restore_points(
     cast: Cast, rows: Rows, alice: Script
 ) -> None:

@@ -224,11 +224,12 @@ def test_more_schedules_than_fit_are_not_looked_at_one_by_one(alice: Script) -> 
     assert (answer.status_code, list(answer.data["errors"])) == (400, ["schedules"])
 
 
-def test_a_policy_is_deleted_by_version(alice: Script, cast: Cast) -> None:
-    policy = kept(cast.alpha, "Gold", "vm-1")
-    assert list(alice.delete(f"policies/{policy.pk}/").data["errors"]) == ["version"]
-    assert alice.delete(f"policies/{policy.pk}/?version=7").status_code == 409
-    assert alice.delete(f"policies/{policy.pk}/?version=1").status_code == 202
+def test_a_policy_is_deleted_by_the_version_that_was_read_or_whichever_it_is(alice: Script, cast: Cast) -> None:
+    gold, iron = kept(cast.alpha, "Gold", "vm-1"), kept(cast.alpha, "Iron", "vm-2", version=3)
+    assert list(alice.delete(f"policies/{gold.pk}/?version=new").data["errors"]) == ["version"]
+    assert alice.delete(f"policies/{gold.pk}/?version=7").status_code == 409
+    assert alice.delete(f"policies/{gold.pk}/?version=1").status_code == 202
+    assert alice.delete(f"policies/{iron.pk}/").status_code == 202
 
 
 def test_schedules_are_added_changed_and_deleted_one_by_one(alice: Script, cast: Cast) -> None:
@@ -245,6 +246,18 @@ def test_schedules_are_added_changed_and_deleted_one_by_one(alice: Script, cast:
     assert changed["schedules"][1]["id"] == ids[0]
     left = draft(alice.delete(f"schedules/{ids[1]}/?version=1"))
     assert [one["time_of_day"] for one in left["schedules"]] == ["02:00:00"]
+
+
+def test_who_adds_or_deletes_a_schedule_need_not_have_read_the_policy(alice: Script, cast: Cast) -> None:
+    first, second = (kept(cast.alpha, name, f"vm-{name}", schedules=(NIGHTLY, NIGHTLY), version=4) for name in "ab")
+    for name in "ab":
+        Rows(cast).machine(f"vm-{name}", cast.alpha)
+    monthly = {**SCHEDULE, "time_of_day": "04:00", "occurrences": ["LAST_IN_MONTH", "FIRST"]}  # vPlus's word and ours
+    added = draft(alice.post("schedules/", {"policy": str(first.pk), **monthly}))
+    assert added["schedules"][-1]["occurrences"] == ["LAST", "FIRST"]
+    with every_tenant("test"):
+        last = second.schedules.get(position=2).pk
+    assert alice.delete(f"schedules/{last}/").status_code == 202
 
 
 def test_what_is_wrong_with_one_schedule_is_said_by_its_own_fields(alice: Script, cast: Cast) -> None:

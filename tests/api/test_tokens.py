@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from tenants.models import AuditEvent, Token
@@ -41,6 +42,14 @@ def test_a_token_is_shown_once_and_works(oscar: Script) -> None:
     assert oscar.get(f"tokens/{row['id']}/").data == row
     assert text not in str(oscar.get("tokens/").content)
     assert stored(name="nightly").digest == digest_of(text)
+
+
+@pytest.mark.parametrize("scopes", [["--scope", "read", "backup"], ["--scope", "read", "--scope", "backup"]])
+def test_the_command_takes_scopes_after_one_word_or_each_after_its_own(
+    scopes: list[str], cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("create_token", "oscar@alpha.example", "--tenant", "alpha", *scopes, "--name", "two")
+    assert Script(capsys.readouterr().out.strip()).get("me/").data["token"]["scopes"] == ["backup", "read"]
 
 
 def test_without_an_end_it_ends_in_ninety_days_and_never_after_a_year(oscar: Script) -> None:

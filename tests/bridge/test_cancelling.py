@@ -110,6 +110,7 @@ def test_a_queued_backup_is_removed_and_only_then_called_cancelled(
     found = operation(asked)
     assert (found.state, found.error_code) == ("cancelled", "cancelled")
     assert found.finished_at is not None
+    assert [task.known_state for task in tasks().values()] == ["CANCELLED"], "what was removed does not wait any more"
 
 
 def test_a_task_that_was_removed_before_it_was_ever_read_is_seen_to_have_gone(
@@ -324,6 +325,38 @@ def test_a_server_that_cannot_cancel_is_asked_once_and_then_the_button_goes(
     with pytest.raises(WrongState) as refusal:
         ask_cancel(cast.oscar, later)
     assert refusal.value.code == "cannot_be_cancelled"
+
+
+def test_a_server_that_could_not_cancel_once_is_tried_again_some_time_later(
+    cast: Cast, start_simulator: StartSimulator, settings: Any
+) -> None:
+    """A server is upgraded, a proxy in front of it mended; nobody would ever see that if nobody could ask any more."""
+    bridge = Bridge(start_simulator(cancel="missing"))
+    bridge.sync()
+    assign_everything(bridge.simulator, cast)
+    ask_cancel(cast.oscar, running(bridge, cast.oscar))
+    bridge.send()
+    bridge.run(steps=60)
+    assert not cancel.can_cancel()
+
+    settings.VPLUS_CANCEL_AGAIN_SECONDS = 0
+    assert cancel.can_cancel()
+    asked = running(bridge, cast.oscar)
+    ask_cancel(cast.oscar, asked)
+    bridge.send()
+    settings.VPLUS_CANCEL_AGAIN_SECONDS = 900
+    assert not cancel.can_cancel(), "what was seen anew counts anew"
+
+    bridge.simulator.control.change(cancel="accepted")
+    settings.VPLUS_CANCEL_AGAIN_SECONDS = 0
+    bridge.run(steps=60)
+    asked = running(bridge, cast.oscar)
+    ask_cancel(cast.oscar, asked)
+    bridge.send()
+    settings.VPLUS_CANCEL_AGAIN_SECONDS = 900
+    assert cancel.can_cancel(), "a cancel that was accepted ends it"
+    bridge.run(steps=8)
+    assert operation(asked).state == "cancelled"
 
 
 def test_a_refused_cancel_is_told_and_the_work_goes_on(cast: Cast, mirrored: Bridge) -> None:
@@ -549,8 +582,10 @@ def single_cancel(cast: Cast, state: str) -> Operation:
 
 def test_a_queued_task_that_went_was_cancelled(cast: Cast) -> None:
     assert single_cancel(cast, "QUEUED").state == "succeeded"
+    assert tasks()["t-1"].known_state == "CANCELLED"
 
 
 def test_of_a_running_task_that_vplus_forgot_nobody_knows_if_it_was_stopped(cast: Cast) -> None:
     found = single_cancel(cast, "RUNNING")
     assert (found.state, found.error_code) == ("failed", "cancel_end_unknown")
+    assert tasks()["t-1"].known_state == "UNKNOWN"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.client.scripted_server import COOKIES, ScriptedServer, answer, cut, drip, head
+from tests.client.scripted_server import COOKIES, Behaviour, ScriptedServer, answer, cut, drip, head
 from vplus_bridge.client import BadAnswer, Forbidden, Invalid, NotFound, Unavailable, VplusClient, VplusError
 from vplus_bridge.client.paging import Listing
+from vplus_bridge.client.spoken import version_told
 
 USABLE = "/backup-destinations/usable-for-vms"
 PAGE = [("page", "0"), ("size", "500")]
@@ -231,3 +232,21 @@ def test_copies_of_one_machines_backups(client: VplusClient, server: ScriptedSer
     [found] = read(client.copies("vm-1"))
     assert (found.guid, found.backup_guid, found.status, found.role) == ("c-1", "b-1", "PRESENT", "SECONDARY")
     assert query(server, "/backup-locations/for-restore") == [("protected-entity", "vm-1"), *PAGE]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (answer([{"guid": "n-2", "version": "7.4.0-27"}, {"guid": "n-1"}]), "7.4.0-27, as its nodes tell"),
+        (answer([{"guid": "n-1", "version": "5.0"}, {"guid": "n-2", "version": "4.4"}]), "4.4, 5.0, as its nodes tell"),
+        (answer([{"guid": "n-1", "version": {"odd": 1}}]), "not told by its nodes"),
+        (answer({"message": "no"}, 403), "not told: the account may not read nodes (403), which tell it"),
+        (answer({"message": "no"}, 404), "not told: this server has no list of nodes (404), which tell it"),
+        (answer({"message": "no"}, 400), "not told: vPlus refused"),
+    ],
+)
+def test_the_version_is_told_by_the_nodes_or_it_is_said_why_not(
+    client: VplusClient, server: ScriptedServer, said: Behaviour, told: str
+) -> None:
+    server.on("GET /nodes", said)
+    assert version_told(client).startswith(told)

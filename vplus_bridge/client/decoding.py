@@ -30,6 +30,7 @@ from vplus_bridge.client.wire import (
     WireCopy,
     WireDestination,
     WireInfrastructure,
+    WireNode,
     WireObject,
     WireProject,
     WireRestoreJob,
@@ -45,6 +46,7 @@ from vplus_bridge.client.wire import (
     guid_of,
     infrastructure_record,
     name_of,
+    node_record,
     project_record,
     restore_job_record,
     task_record,
@@ -192,6 +194,7 @@ POLICY = Shape("policies", WirePolicy, policy_record)
 RULE = Shape("rules", WireRule, rule_record)
 SCHEDULE = Shape("schedules", WireSchedule, schedule_record)
 RESTORE_JOB = Shape("restore jobs", WireRestoreJob, restore_job_record)
+NODE = Shape("nodes", WireNode, node_record)
 PROJECT = Shape("projects", WireProject, project_record)
 _ANSWERED_TASK = Shape("answered tasks", WireTaskAnswer, task_record)
 _user_decoder = msgspec.json.Decoder(WireUser, strict=False)

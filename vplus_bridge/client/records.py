@@ -284,6 +284,14 @@ class ProjectRecord(msgspec.Struct, frozen=True, gc=False):
     name: str | None = None
 
 
+class NodeRecord(msgspec.Struct, frozen=True, gc=False):
+    """A node of vPlus, which is where it tells its version; it needs a right of its own (vplus-api.md 2.10)."""
+
+    guid: str
+    name: str | None = None
+    version: str | None = None
+
+
 class SessionInfo(msgspec.Struct, frozen=True, gc=False):
     """What signing in told about the account; None where the server does not say (vplus-api.md 1.2)."""
 

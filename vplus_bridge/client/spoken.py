@@ -1,4 +1,6 @@
-"""What a server's answers give away of the dialect that it speaks, for a person who may have set the other (vplus-api.md 0.1)."""
+"""What a server's answers give away of its version, and of the dialect that it speaks, for a person who may have set the
+other one (vplus-api.md 0.1).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from dataclasses import dataclass
 
 from vplus_bridge.client import current, guide
 from vplus_bridge.client.dialect import DialectName
-from vplus_bridge.client.errors import NotFound, VplusError
+from vplus_bridge.client.errors import Forbidden, NotFound, VplusError
 from vplus_bridge.client.vplus import VplusClient
 
 MOST_POLICIES = 5
@@ -32,6 +34,19 @@ def signs(client: VplusClient) -> list[Sign]:
         except VplusError:
             continue
     return list(found.values())
+
+
+def version_told(client: VplusClient) -> str:
+    """Return the version that the nodes tell, or why it is not told: the server itself tells none (vplus-api.md 2.10)."""
+    try:
+        versions = {node.version for page in client.nodes() for node in page if node.version}
+    except Forbidden:
+        return "not told: the account may not read nodes (403), which tell it"
+    except NotFound:
+        return "not told: this server has no list of nodes (404), which tell it"
+    except VplusError as problem:
+        return f"not told: {problem.user_message}"
+    return f"{', '.join(sorted(versions))}, as its nodes tell" if versions else "not told by its nodes"
 
 
 def _in_policies(client: VplusClient) -> list[Sign]:

@@ -20,6 +20,7 @@ from vplus_bridge.client.records import (
     DestinationRecord,
     Detail,
     InfrastructureRecord,
+    NodeRecord,
     PolicyDetail,
     PolicyRecord,
     ProjectRecord,
@@ -146,6 +147,10 @@ class VplusClient:
     def projects(self) -> Listing[ProjectRecord]:
         """Projects of the platforms; the account may lack the right: Forbidden, NotFound (vplus-api.md 2.10)."""
         return self._listing(decoding.PROJECT, "/projects")
+
+    def nodes(self) -> Listing[NodeRecord]:
+        """Nodes; the account may lack the right: Forbidden, NotFound (vplus-api.md 2.10)."""
+        return self._listing(decoding.NODE, "/nodes")
 
     def hypervisors(self) -> Listing[InfrastructureRecord]:
         """Hypervisors (vplus-api.md 2.10)."""

@@ -17,6 +17,7 @@ from vplus_bridge.client.records import (
     DestinationRecord,
     InfrastructureRecord,
     LocationRecord,
+    NodeRecord,
     ProjectRecord,
     RestoreJobRecord,
     RestoreTimes,
@@ -224,6 +225,13 @@ class WireProject(WireObject):
 
     uuid: str | None = None
     name: str | None = None
+
+
+class WireNode(WireObject):
+    """vplus-api.md 2.10."""
+
+    name: str | None = None
+    version: str | None = None
 
 
 class WireUser(Wire):
@@ -449,6 +457,11 @@ def destination_record(item: WireDestination) -> DestinationRecord:
         total_space=item.total_available_space,
         used_space=item.total_used_space,
     )
+
+
+def node_record(node: WireNode) -> NodeRecord:
+    """Flatten a node."""
+    return NodeRecord(guid=node.guid, name=clipped(node.name), version=clipped(node.version))
 
 
 def project_record(project: WireProject) -> ProjectRecord:

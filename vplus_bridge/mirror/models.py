@@ -182,6 +182,11 @@ class Backup(MirrorRow):
         return self.status in {"SUCCESS", "PARTIAL_SUCCESS"} and self.gone_at is None
 
 
+ENDED: Final = frozenset({"FINISHED", "FAILED", "CANCELLED"})
+"""States of tasks that never change again (vplus-api.md 3.1)."""
+UNKNOWN: Final = "UNKNOWN"
+"""How a task is told to stand that vPlus forgot before it said how it ended; never a state of its own."""
+
 # As PostgreSQL and Python order it alike, so that tasks can be told apart in a list with other rows.
 TASK_ID: Final = Collate(Cast("guid", models.TextField()), "C")
 
@@ -271,6 +276,11 @@ class Task(MirrorRow):
 
     def __str__(self) -> str:
         return f"{self.type} {self.guid}"
+
+    @property
+    def known_state(self) -> str:
+        """Its state for people and scripts: vPlus's word, or UNKNOWN where it was forgotten before it told its end."""
+        return UNKNOWN if self.vanished_at is not None and self.state not in ENDED else self.state
 
 
 class VplusPolicy(MirrorRow):

@@ -78,9 +78,10 @@ def all_states() -> list[ReadState]:
 
 def note_gap(name: str, problem: str, text: str) -> None:
     """Note that vPlus lacks something that is not a reading, such as a call; ``text`` is for the provider."""
+    now = timezone.now()
     ReadState.objects.get_or_create(name=name)
     ReadState.objects.filter(name=name).update(
-        failing_since=Coalesce("failing_since", timezone.now()), problem=problem, problem_text=text[:500]
+        started_at=now, failing_since=Coalesce("failing_since", now), problem=problem, problem_text=text[:500]
     )
 
 
@@ -89,9 +90,10 @@ def close_gap(name: str) -> None:
     ReadState.objects.filter(name=name).delete()
 
 
-def gap_open(name: str) -> bool:
-    """Tell whether a gap was noted and not closed since."""
-    return ReadState.objects.filter(name=name, failing_since__isnull=False).exists()
+def gap_open(name: str, *, believed_for: timedelta) -> bool:
+    """Tell whether a gap was noted within this time and not closed since: servers are upgraded, proxies mended."""
+    lately = timezone.now() - believed_for
+    return ReadState.objects.filter(name=name, failing_since__isnull=False, started_at__gt=lately).exists()
 
 
 def problem_code(problem: VplusError) -> str:

@@ -7,18 +7,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from tenants.scope import every_tenant
 from vplus_bridge.client import NotFound, TaskRecord, VplusClient, VplusError
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.instants import clean, digest_of, instant
-from vplus_bridge.mirror.models import Task, VirtualMachine
+from vplus_bridge.mirror.models import ENDED, UNKNOWN, Task, VirtualMachine
 from vplus_bridge.mirror.read_state import TASKS, TASKS_FULL, Patience, recorded
 from vplus_bridge.mirror.sole_writer import one_at_a_time
 
 REASON = "mirror: tasks"
-ENDED = frozenset({"FINISHED", "FAILED", "CANCELLED"})
 _RANK = {"QUEUED": 0, **dict.fromkeys(ENDED, 2)}
 RESTORES = frozenset({"RESTORE", "IMPORT"})
 """Tasks that have two machines: the one that the backup was taken from, and the one that comes of it."""
@@ -65,6 +64,19 @@ def machines_of(task_guids: Iterable[str]) -> set[str]:
     """Return the virtual machines that these tasks are about, in the open wide scope."""
     rows = Task.objects.filter(guid__in=list(task_guids)).exclude(virtual_machine_guid="")
     return set(rows.values_list("virtual_machine_guid", flat=True))
+
+
+def in_state(rows: QuerySet[Task], state: str) -> QuerySet[Task]:
+    """Return those of the tasks whose `known_state` this is: what vPlus forgot neither waits nor runs."""
+    if state == UNKNOWN:
+        return rows.filter(vanished_at__isnull=False).exclude(state__in=ENDED)
+    return rows.filter(state=state) if state in ENDED else rows.filter(state=state, vanished_at=None)
+
+
+def note_removed(guid: str) -> None:
+    """Note that a task which vPlus forgot while it waited was cancelled: asked to end, a waiting one is removed (3.7)."""
+    removed = Task.objects.filter(guid=guid, state="QUEUED", vanished_at__isnull=False)
+    removed.update(state="CANCELLED", state_description="", changed_at=database_now())
 
 
 def poll_tasks(client: VplusClient, attribute: Attribute) -> TasksRead:

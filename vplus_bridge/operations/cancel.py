@@ -19,6 +19,7 @@ from tenants.rights import Actor, Right
 from vplus_bridge.database_time import database_now
 from vplus_bridge.mirror.models import Task, VirtualMachine
 from vplus_bridge.mirror.read_state import gap_open
+from vplus_bridge.mirror.tasks import note_removed
 from vplus_bridge.operations import visible
 from vplus_bridge.operations.begin import in_turn
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcome, Step
@@ -41,8 +42,8 @@ _CANCELS = Q(state=State.CANCELLING) | Q(kind=Kind.CANCEL_TASK)
 
 
 def can_cancel() -> bool:
-    """Tell whether this vPlus is not known to lack the call. One SQL statement."""
-    return not gap_open(GAP)
+    """Tell whether this vPlus was not seen lately to lack the call; some time later it is tried again. One SQL statement."""
+    return not gap_open(GAP, believed_for=timedelta(seconds=settings.VPLUS_CANCEL_AGAIN_SECONDS))
 
 
 def possible(actor: Actor, operation: Operation, *, server_can: bool) -> bool:
@@ -208,6 +209,7 @@ def _follow_single(operation: Operation, now: datetime) -> None:
     if asked and task is not None and (task.state == "CANCELLED" or (forgotten and task.state == "QUEUED")):
         operation.progress = 100.0
         move(operation, State.SUCCEEDED, now)
+        note_removed(task.guid)
     elif asked and forgotten:
         fail(operation, END_UNKNOWN, now)
     elif asked or task is None:

@@ -16,6 +16,7 @@ from vplus_bridge.mirror.backups import RESTORABLE, newest_first
 from vplus_bridge.mirror.instants import instant
 from vplus_bridge.mirror.models import Backup, Task
 from vplus_bridge.mirror.reasons import reason_in
+from vplus_bridge.mirror.tasks import note_removed
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
 from vplus_bridge.operations.one_bar import EXPORT_SHARE, progress_of
@@ -294,6 +295,7 @@ def _end_badly(operation: Operation, last: Task, now: datetime) -> None:
     if last.state == "CANCELLED" or removed:
         operation.error_code = "cancelled" if operation.cancel_asked_at is not None else "cancelled_in_vplus"
         move(operation, State.CANCELLED, now)
+        note_removed(last.guid)
     elif last.vanished_at is not None and last.state not in {"FAILED", "FINISHED"}:
         fail(operation, "task_vanished", now)
     elif last.type == "EXPORT" and last.state != "FINISHED":

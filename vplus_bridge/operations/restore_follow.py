@@ -11,6 +11,7 @@ from django.conf import settings
 from vplus_bridge.client import RestoreJobRecord
 from vplus_bridge.mirror.instants import clean
 from vplus_bridge.mirror.models import Task
+from vplus_bridge.mirror.tasks import note_removed
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import State
 from vplus_bridge.operations.one_bar import RESTORE_SHARE, progress_of
@@ -141,6 +142,7 @@ def _end_badly(operation: Operation, last: Task, now: datetime) -> None:
         # A queued task that is asked to be cancelled is removed: vPlus forgets it (vplus-api.md 3.7).
         operation.error_code = "cancelled" if operation.cancel_asked_at is not None else "cancelled_in_vplus"
         move(operation, State.CANCELLED, now)
+        note_removed(last.guid)
     elif last.type == "IMPORT":
         fail(operation, refusal_in(last.status_info) or "could_not_import", now)
     else:

@@ -243,7 +243,7 @@ def _tasks(rows: Sequence[Task]) -> list[dict[str, Any]]:
         {
             "guid": row.guid,
             "type_word": task_word(row),
-            "badge": task_badge(row.state, row.state_description),
+            "badge": task_badge(row.known_state, row.state_description),
             "window_start": row.window_start,
             "seen_at": row.first_seen_at,
             "original": row.status_info,

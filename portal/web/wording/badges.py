@@ -52,6 +52,7 @@ TASK: Final[dict[str, Badge]] = {
     "FINISHED": Badge("idle", "check", _("Finished")),  # a task that ended is no backup: not green
     "FAILED": Badge("bad", "circle-x", _("Failed")),
     "CANCELLED": Badge("idle", "ban", _("Cancelled")),
+    "UNKNOWN": Badge("idle", "point", _("Not known")),  # vPlus forgot it before it told how it ended
 }
 
 BACKUP: Final[dict[str, Badge]] = {

@@ -27,7 +27,8 @@ class Command(BaseCommand):
         place.add_argument("--tenant", metavar="SLUG")
         place.add_argument("--provider", action="store_true")
         parser.add_argument("--name", default="command line")
-        parser.add_argument("--scope", action="append", default=[], choices=list(Right))
+        # Several after one --scope, or one after each: people write both.
+        parser.add_argument("--scope", action="extend", nargs="+", default=[], choices=list(Right))
         parser.add_argument("--expires-days", type=int)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""vplus_check: connects, signs in, and says what the account can and cannot read."""
+"""vplus_check: connects, signs in, and says the version, the rights, and what the account can and cannot read."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tenants.scope import every_tenant
 from vplus_bridge.client import Forbidden, NotFound, VplusError
 from vplus_bridge.client.paging import Listing
-from vplus_bridge.client.spoken import Sign, signs
+from vplus_bridge.client.spoken import Sign, signs, version_told
 from vplus_bridge.connection import client
 from vplus_bridge.mirror.models import VirtualMachine
 
@@ -49,6 +49,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Sign-in      accepted, privileges: {privileges}")
         offset = vplus.clock_offset_ms
         self.stdout.write(f"Clock        {'not told' if offset is None else f'{offset / 1000:+.1f} s from ours'}")
+        self.stdout.write(f"Version      {version_told(vplus)}")
         calls: dict[str, Callable[[], Listing[Any]]] = {
             "virtual machines": vplus.virtual_machines,
             "tasks": vplus.tasks,

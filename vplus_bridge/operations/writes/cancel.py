@@ -9,9 +9,9 @@ from django.db.models import Q
 from tenants.scope import in_tenant
 from vplus_bridge.client import Dialect, NotFound, OutcomeKind, VplusClient, VplusError
 from vplus_bridge.client import Outcome as Answer
-from vplus_bridge.mirror.models import Task
+from vplus_bridge.mirror.models import ENDED, Task
 from vplus_bridge.mirror.read_state import close_gap, note_gap
-from vplus_bridge.mirror.tasks import ENDED, make_known, may_come
+from vplus_bridge.mirror.tasks import make_known, may_come
 from vplus_bridge.operations.models import Attempt, Operation
 from vplus_bridge.operations.moves import Kind, State
 from vplus_bridge.operations.transitions import fail, move, warn
