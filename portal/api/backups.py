@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -15,6 +16,7 @@ from vplus_bridge.operations import visible as visible_operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.words import warning_words
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import visible as schedules
 
 NEWEST_FIRST = Keyset("-taken_at", (Key("taken_at", descending=True, nullable=True), Key("guid")))
 ORIGINS: Mapping[str, str] = {"USER": "vplus_user", "SCHEDULE": "schedule", "SYSTEM_SCHEDULE": "system"}
@@ -37,7 +39,9 @@ class OriginShape(serializers.Serializer[Mapping[str, Any]]):
     )
     operation = serializers.UUIDField(allow_null=True)
     requested_by = serializers.CharField(allow_null=True)
-    schedule = serializers.CharField(allow_null=True, help_text="guid")
+    schedule = serializers.CharField(
+        allow_null=True, help_text="Its id, or vPlus's guid of one that has none here; null: not known"
+    )
 
 
 class BackupShape(serializers.Serializer[Mapping[str, Any]]):
@@ -73,11 +77,16 @@ def backup_shapes(actor: Actor, machine: VirtualMachine, backups: Sequence[Backu
     """Return backups as BackupShape knows them, in the same number of SQL statements however many they are."""
     makers = visible_operations.makers_of(actor, [backup.guid for backup in backups])
     labels = dict(visible.destinations(actor).values_list("destination_guid", "label"))
-    return [_backup_shape(machine, backup, makers.get(backup.guid), labels) for backup in backups]
+    ids = schedules.our_ids(actor, {backup.origin_guid for backup in backups if backup.origin_guid})
+    return [_backup_shape(machine, backup, makers.get(backup.guid), labels, ids) for backup in backups]
 
 
 def _backup_shape(
-    machine: VirtualMachine, backup: Backup, maker: Operation | None, labels: Mapping[str, str]
+    machine: VirtualMachine,
+    backup: Backup,
+    maker: Operation | None,
+    labels: Mapping[str, str],
+    ids: Mapping[str, UUID],
 ) -> dict[str, Any]:
     asked = maker.plan.get("backup_type") if maker else None
     place = backup.destination_guid
@@ -101,7 +110,7 @@ def _backup_shape(
         "parent": backup.parent_guid or None,
         "restorable": backup.restorable,
         "restorable_reason": why_not_restorable(backup),
-        "origin": _origin(backup, maker),
+        "origin": _origin(backup, maker, ids),
         "warnings": warning_shapes(_warning_codes(backup, asked)),
         "as_of": as_of,
     }
@@ -123,11 +132,11 @@ def _warning_codes(backup: Backup, asked: str | None) -> list[str]:
     return [code for code, holds in said.items() if holds]
 
 
-def _origin(backup: Backup, maker: Operation | None) -> dict[str, Any]:
+def _origin(backup: Backup, maker: Operation | None, ids: Mapping[str, UUID]) -> dict[str, Any]:
     kind = "operation" if maker else ORIGINS.get(backup.origin_type, "unknown")
     return {
         "kind": kind,
         "operation": maker.pk if maker else None,
         "requested_by": maker.requested_by_name if maker else None,
-        "schedule": backup.origin_guid or None if kind == "schedule" else None,
+        "schedule": (ids.get(backup.origin_guid) or backup.origin_guid or None) if kind == "schedule" else None,
     }

@@ -22,6 +22,7 @@ from vplus_bridge.mirror.tasks import in_state
 from vplus_bridge.mirror.words import task_reason
 from vplus_bridge.operations import visible as visible_operations
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import visible as schedules
 
 NEWEST_FIRST = Keyset("-first_seen_at", (Key("first_seen_at", descending=True), Key("guid")))
 STATES = ("QUEUED", "RUNNING", "FINISHED", "FAILED", "CANCELLED", UNKNOWN)
@@ -38,7 +39,10 @@ class TaskShape(serializers.Serializer[Mapping[str, Any]]):
     progress = serializers.FloatField(allow_null=True, help_text="0 to 100; null: not given")
     virtual_machine = Named(allow_null=True)
     backup = serializers.CharField(allow_null=True, help_text="Guid of the backup it works on; null: not known")
-    schedule = serializers.CharField(allow_null=True, help_text="Guid of the schedule it was born of; null: none named")
+    schedule = serializers.CharField(
+        allow_null=True,
+        help_text="The schedule it was born of: its id, or vPlus's guid where it has none here; null: not known",
+    )
     operation = serializers.UUIDField(allow_null=True, help_text="Operation it belongs to; null: nobody asked here")
     window_start = Moment(allow_null=True)
     window_end = Moment(allow_null=True)
@@ -57,7 +61,9 @@ class TaskParameters(PageParameters):
 
     virtual_machine = serializers.CharField(default="", allow_blank=True, help_text="guid")
     backup = serializers.CharField(default="", allow_blank=True, help_text="guid")
-    schedule = serializers.CharField(default="", allow_blank=True, help_text="guid")
+    schedule = serializers.CharField(
+        default="", allow_blank=True, help_text="id of a schedule, or vPlus's guid of one that has no id here"
+    )
     state = OneOf(STATES, default="", allow_blank=True)
     type = serializers.RegexField(
         r"^[A-Z_]{1,40}$",
@@ -84,11 +90,12 @@ class TaskList(ApiView):
         rows = visible_operations.tasks_of_backup(actor, wanted["backup"]) if wanted["backup"] else visible.tasks(actor)
         for parameter, column in (
             ("virtual_machine", "virtual_machine_guid"),
-            ("schedule", "schedule_guid"),
             ("type", "type"),
         ):
             if wanted[parameter]:
                 rows = rows.filter(**{column: wanted[parameter]})
+        if wanted["schedule"]:
+            rows = rows.filter(schedule_guid__in=schedules.carried_by(actor, wanted["schedule"]))
         if wanted["state"]:
             rows = in_state(rows, wanted["state"])
         return tasks_answer(request, actor, rows, cursor=wanted["cursor"], size=wanted["page_size"])
@@ -106,6 +113,7 @@ def task_shapes(actor: Actor, tasks: Sequence[Task], as_of: datetime | None) -> 
     operations = visible_operations.operations_of_tasks(actor, [task.guid for task in tasks])
     named = {task.virtual_machine_guid for task in tasks if task.virtual_machine_guid}
     machines = dict(visible.virtual_machines(actor).filter(guid__in=named).values_list("guid", "name"))
+    ids = schedules.our_ids(actor, {task.schedule_guid for task in tasks if task.schedule_guid})
     shapes = []
     for task in tasks:
         operation = operations.get(task.guid)
@@ -119,7 +127,7 @@ def task_shapes(actor: Actor, tasks: Sequence[Task], as_of: datetime | None) -> 
                 "progress": task.progress,
                 "virtual_machine": {"guid": guid, "name": name} if guid else None,
                 "backup": task.backup_guid or (operation.backup_guid if operation else "") or None,
-                "schedule": task.schedule_guid or None,
+                "schedule": ids.get(task.schedule_guid) or task.schedule_guid or None,
                 "operation": operation.pk if operation else None,
                 "window_start": task.window_start,
                 "window_end": task.window_end,

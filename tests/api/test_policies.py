@@ -2,10 +2,12 @@
 
 from datetime import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tenants.scope import every_tenant
 from tests.api.conftest import Rows, Script
@@ -258,6 +260,31 @@ def test_who_adds_or_deletes_a_schedule_need_not_have_read_the_policy(alice: Scr
     with every_tenant("test"):
         last = second.schedules.get(position=2).pk
     assert alice.delete(f"schedules/{last}/").status_code == 202
+
+
+def test_tasks_are_found_by_the_id_of_their_schedule(alice: Script, mallory: Script, cast: Cast, rows: Rows) -> None:
+    """By the id that schedules are told with; vPlus's own guid of what carries one is nowhere told."""
+    from vplus_bridge.models import Carrier
+
+    policy, foreign = kept(cast.alpha, "Gold", "vm-1"), kept(cast.beta, "Lead", "vm-b")
+    with every_tenant("test"):
+        for one, guid in ((policy, "s-ours"), (foreign, "s-theirs")):
+            Carrier.objects.create(
+                tenant_id=one.tenant_id, schedule=one.schedules.get(), position=1, wire_name=guid, vplus_guid=guid,
+                spec={}, valid_from=timezone.now(), valid_until=timezone.now(),
+            )  # fmt: skip
+    rows.task("ours", "vm-1", cast.alpha, schedule_guid="s-ours")
+    rows.task("the provider's", "vm-1", cast.alpha, schedule_guid="s-of-vplus")
+    rows.task("odd", "vm-1", cast.alpha, schedule_guid="s-theirs")
+    rows.backup("b-1", "vm-1", cast.alpha, origin_type="SCHEDULE", origin_guid="s-ours")
+    ours, theirs = schedule_of(policy), schedule_of(foreign)
+    told = {row["guid"]: row["schedule"] for row in alice.all("tasks/")}
+    assert told == {"ours": ours, "the provider's": "s-of-vplus", "odd": "s-theirs"}
+    for asked, found in ((ours, ["ours"]), (theirs, []), ("s-of-vplus", ["the provider's"]), (str(uuid4()), [])):
+        assert [row["guid"] for row in alice.all("tasks/", schedule=asked)] == found
+    assert mallory.all("tasks/", schedule=ours) == []
+    [backup] = alice.all("virtual-machines/vm-1/backups/")
+    assert backup["origin"]["schedule"] == ours
 
 
 def test_what_is_wrong_with_one_schedule_is_said_by_its_own_fields(alice: Script, cast: Cast) -> None:

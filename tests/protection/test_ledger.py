@@ -245,6 +245,23 @@ def test_a_run_is_followed_to_its_backup(due: Cast) -> None:
     assert ledger.settle_of(["vm-1"], NIGHT + 3 * HOUR) == set(), "what is settled is not looked at again"
 
 
+def test_tasks_of_a_run_are_known_as_their_schedules_where_vplus_names_none(due: Cast) -> None:
+    task("export", "FINISHED", NIGHT + MINUTE, window_start=NIGHT)
+    task("store", "RUNNING", NIGHT + HOUR, type="STORE")
+    task("by hand", "RUNNING", NIGHT + HOUR, window_start=NIGHT + HOUR)
+    ledger.settle_of(["vm-1"], NIGHT + 2 * HOUR)
+    born = dict(Task.objects.values_list("guid", "schedule_guid"))
+    assert born == {"export": "s-1", "store": "s-1", "by hand": ""}
+
+
+def test_likeness_alone_makes_no_task_a_schedules(due: Cast) -> None:
+    """The poorest answer tells no window: it may be the run, and may be somebody in vPlus."""
+    task("t-1", "RUNNING", NIGHT + HOUR)
+    ledger.settle_of(["vm-1"], NIGHT + HOUR)
+    assert runs()[0][2:] == ("running", "")
+    assert Task.objects.get().schedule_guid == ""
+
+
 def test_nothing_ran_is_known_only_after_everything_was_read(due: Cast) -> None:
     deadline = NIGHT + 6 * HOUR + GRACE
     read_all(deadline - HOUR)

@@ -79,6 +79,18 @@ def note_removed(guid: str) -> None:
     removed.update(state="CANCELLED", state_description="", changed_at=database_now())
 
 
+def note_schedules(found: Mapping[str, str]) -> None:
+    """Note which schedule of vPlus each of these tasks was born of, by guid, where vPlus does not name one itself.
+
+    Rows that somebody else writes at this moment are left out: the finding comes again with the next news of them.
+    """
+    rows = Task.objects.filter(guid__in=list(found), schedule_guid="").order_by("guid")
+    unnamed = list(rows.select_for_update(skip_locked=True).only("guid"))
+    for task in unnamed:
+        task.schedule_guid = found[task.guid]
+    Task.objects.bulk_update(unnamed, ["schedule_guid"], batch_size=500)
+
+
 def poll_tasks(client: VplusClient, attribute: Attribute) -> TasksRead:
     """Read what waits, then what runs, then ask for each known task that left both. Raises VplusError.
 

@@ -15,6 +15,7 @@ from django.db.models import Min, Q, QuerySet
 from vplus_bridge.mirror.models import Backup, ReadState, Task, VirtualMachine
 from vplus_bridge.mirror.read_state import CONTACT, TASKS_FULL, read_at
 from vplus_bridge.mirror.sole_writer import one_at_a_time
+from vplus_bridge.mirror.tasks import note_schedules
 from vplus_bridge.operations.models import Attempt, ChainTask, Operation
 from vplus_bridge.protection.evidence import (
     AT_FIRING,
@@ -86,6 +87,7 @@ def _settle(chosen: QuerySet[ExpectedRun], now: datetime) -> set[str]:
     around = _Surroundings(rows, now)
     changed: set[str] = set()
     written: list[ExpectedRun] = []
+    born: dict[str, str] = {}
     for row in rows:
         row.standing = around.standing_of(row)
         circumstances = around.of(row)
@@ -94,6 +96,8 @@ def _settle(chosen: QuerySet[ExpectedRun], now: datetime) -> set[str]:
         if _note(row, found, circumstances, now):
             changed.add(row.virtual_machine_guid)
         written.append(row)
+        born |= _born_of(row, own)
+    note_schedules(born)
     columns = ["outcome", "why", "started_at", "task_guid", "backup_guid", "standing", "settled_at", "look_at"]
     ExpectedRun.objects.bulk_update(written, columns, batch_size=500)
     unread = {row.virtual_machine_guid for row in written if row.why == Why.HISTORY_NOT_READ}
@@ -101,6 +105,19 @@ def _settle(chosen: QuerySet[ExpectedRun], now: datetime) -> set[str]:
         # A machine that is wanted already keeps its place: a wish that moved on for ever would never be read for.
         VirtualMachine.objects.filter(guid__in=unread, history_wanted_at=None).update(history_wanted_at=now)
     return changed
+
+
+def _born_of(row: ExpectedRun, own: Evidence) -> dict[str, str]:
+    """Return the schedule of each task that belongs to a run and names none; nothing where only likeness gave it the run.
+
+    An export that nobody asked for here, whose window begins at the very instant of a firing, is that schedule's. Of the
+    several that may carry one schedule of ours any will do.
+    """
+    certain = all(task.schedule_guid or task.window_start is not None for task in own.exports)
+    if not (own.exports and certain and row.schedule_guids):
+        return {}
+    schedule = str(min(row.schedule_guids))
+    return {task.guid: schedule for task in (*own.exports, *own.stores) if not task.schedule_guid}
 
 
 def _note(row: ExpectedRun, found: Found, around: Circumstances, now: datetime) -> bool:

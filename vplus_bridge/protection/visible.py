@@ -44,6 +44,24 @@ def policy_names_of_schedules(actor: Actor, vplus_guids: Collection[str]) -> dic
     return dict(rows.values_list("vplus_guid", "schedule__policy__name"))
 
 
+def carried_by(actor: Actor, schedule: str) -> list[str]:
+    """Return vPlus's guids of a schedule that is told by our id; a word that is none is taken to be vPlus's own guid."""
+    try:
+        schedule_id = UUID(schedule)
+    except ValueError:
+        return [schedule]
+    carriers = Carrier.objects.filter(schedule=schedule_id, schedule__policy__in=policies(actor).values("pk"))
+    return [schedule, *carriers.values_list("vplus_guid", flat=True)]
+
+
+def our_ids(actor: Actor, vplus_guids: Iterable[str]) -> dict[str, UUID]:
+    """Return, by vPlus's guid, the id of our schedule that it carries; those that the actor does not see are left out."""
+    carriers = Carrier.objects.filter(
+        vplus_guid__in=list(vplus_guids), schedule__policy__in=policies(actor).values("pk")
+    )
+    return dict(carriers.values_list("vplus_guid", "schedule"))
+
+
 def active_operation(policy_id: UUID) -> Operation | None:
     """Return the operation that changes a policy just now, whether it is about it or takes machines from it."""
     rows = Operation.objects.filter(kind=Kind.POLICY, state__in=ACTIVE)
