@@ -133,7 +133,7 @@ def operation_brief(operation: Operation) -> dict[str, Any]:
         "kind": operation.kind,
         "state": operation.state,
         "stage": _stage(operation),
-        "progress": operation.progress,
+        "progress": None if operation.progress is None else round(operation.progress, 1),
     }
 
 

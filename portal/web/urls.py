@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+import portal.converters  # noqa: F401  # registers vplus_guid, which the addresses below use
 from portal.live.stream import live
 from portal.web import (
     activity,
@@ -22,12 +23,12 @@ app_name = "tenant"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("virtual-machines/", virtual_machines.vm_list, name="vm_list"),
-    path("virtual-machines/<str:guid>/", virtual_machines.vm_detail, name="vm_detail"),
-    path("virtual-machines/<str:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),
-    path("virtual-machines/<str:guid>/backups/", history.vm_backups, name="vm_backups"),
-    path("virtual-machines/<str:guid>/restore/", restore.restore_new, name="restore_new"),
-    path("virtual-machines/<str:guid>/activity/", history.vm_activity, name="vm_activity"),
-    path("virtual-machines/<str:guid>/protection/", promised.vm_protection, name="vm_protection"),
+    path("virtual-machines/<vplus_guid:guid>/", virtual_machines.vm_detail, name="vm_detail"),
+    path("virtual-machines/<vplus_guid:guid>/restore-points/", history.vm_restore_points, name="vm_restore_points"),
+    path("virtual-machines/<vplus_guid:guid>/backups/", history.vm_backups, name="vm_backups"),
+    path("virtual-machines/<vplus_guid:guid>/restore/", restore.restore_new, name="restore_new"),
+    path("virtual-machines/<vplus_guid:guid>/activity/", history.vm_activity, name="vm_activity"),
+    path("virtual-machines/<vplus_guid:guid>/protection/", promised.vm_protection, name="vm_protection"),
     path("back-up/", backup.backup_new, name="backup_new"),
     path("policies/", policies.policy_list, name="policy_list"),
     path("policies/new/", policy_editor.policy_new, name="policy_new"),
@@ -41,7 +42,7 @@ urlpatterns = [
     path("tokens/new/", tokens.token_new, name="token_new"),
     path("tokens/<uuid:token_id>/revoke/", tokens.token_revoke, name="token_revoke"),
     path("live/", live, name="live"),
-    path("activity/tasks/<str:guid>/cancel/", operation.task_cancel, name="task_cancel"),
+    path("activity/tasks/<vplus_guid:guid>/cancel/", operation.task_cancel, name="task_cancel"),
     path("operations/<uuid:operation_id>/", operation.operation, name="operation"),
     path("operations/<uuid:operation_id>/cancel/", operation.operation_cancel, name="operation_cancel"),
 ]

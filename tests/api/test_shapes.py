@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -250,10 +251,19 @@ def test_what_was_never_read_has_no_age(cast: Cast, rows: Rows, alice: Script) -
     assert alice.get("virtual-machines/vm-1/backups/").data["as_of"] is None
 
 
-@pytest.mark.parametrize("path", ["virtual-machines/a%00b/", "virtual-machines/a%0Ab/", f"virtual-machines/{'x' * 65}/",
+@pytest.mark.parametrize("path", ["virtual-machines/a%00b/", "virtual-machines/a%0Ab/", f"virtual-machines/{'x' * 601}/",
                                   "operations/not-a-uuid/", "nothing-here/"])  # fmt: skip
 def test_an_address_that_cannot_be_is_404_as_a_problem(alice: Script, path: str) -> None:
     answer = alice.get(path)
     assert answer.status_code == 404
     assert answer["Content-Type"] == "application/problem+json"
     assert answer.data["code"] == "not_found"
+
+
+@pytest.mark.parametrize("guid", ["g" * 180, "ü {1} #%+", "a:b@c,d"])
+def test_a_machine_is_found_by_its_guid_whatever_that_looks_like(
+    guid: str, cast: Cast, rows: Rows, alice: Script
+) -> None:
+    rows.machine(guid, cast.alpha, history_read_at=NOW)
+    assert alice.get(f"virtual-machines/{quote(guid, safe='')}/").data["guid"] == guid
+    assert alice.get(f"virtual-machines/{quote(guid, safe='')}/backups/").status_code == 200

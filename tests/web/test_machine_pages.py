@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from tests.api.conftest import Rows
 from tests.conftest import Cast
@@ -53,6 +54,19 @@ def test_a_row_says_how_it_stands(
     for words in expected:
         assert words in row
     assert "Protected" not in row.replace("Not protected", ""), "nothing is called protected before it is judged"
+
+
+@pytest.mark.parametrize(
+    "guid", ["vm/1?x=2#y", "..", ".", "a~2Fb", "ü %2F {1} +", "'\"><b>", "g" * 180, "VM-1", "line\nbreak"]
+)
+def test_whatever_vplus_calls_a_machine_its_pages_open(guid: str, cast: Cast, rows: Rows, oscar: Visitor) -> None:
+    """Guids are opaque; one that had no address would end the whole list with an error."""
+    rows.machine(guid, cast.alpha, name="odd one")
+    assert "odd one" in cells(oscar, "odd one")
+    for page in ("vm_detail", "vm_restore_points", "vm_backups", "vm_activity", "vm_protection"):
+        address = reverse(f"tenant:{page}", kwargs={"tenant_slug": "alpha", "guid": guid})
+        found = oscar.get(address)
+        assert (found.status, found.heading) == (200, "odd one"), address
 
 
 def test_what_is_gone_says_since_when_and_what_is_left(cast: Cast, rows: Rows, oscar: Visitor) -> None:

@@ -418,7 +418,9 @@ WARNINGS: Mapping[str, Trouble] = {
     ),
     "identified_by_absence_of_others": Trouble(
         _("Found without proof"),
-        _("The answer of the backup system was lost. This is the only work that fits, so it is taken to be yours."),
+        _(
+            "The backup system did not say which work is yours. This is the only one that fits, so it is taken to be it."
+        ),
         "nobody",
         _("There is nothing for you to do."),
     ),

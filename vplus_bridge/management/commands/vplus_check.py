@@ -1,5 +1,6 @@
 """vplus_check: connects, signs in, and says the version, the rights, and what the account can and cannot read."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from tenants.scope import every_tenant
-from vplus_bridge.client import Forbidden, NotFound, VplusError
+from vplus_bridge.client import Forbidden, NotFound, VplusClient, VplusError
 from vplus_bridge.client.paging import Listing
 from vplus_bridge.client.spoken import Sign, signs, version_told
 from vplus_bridge.connection import client
@@ -37,7 +38,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what works; fail with one sentence where there is no contact at all."""
-        vplus = client()
+        log = logging.getLogger("vplus")
+        level = log.level
+        log.setLevel(logging.CRITICAL)  # each no is a line of the answer already
+        try:
+            self._check(client())
+        finally:
+            log.setLevel(level)
+
+    def _check(self, vplus: VplusClient) -> None:
         self.stdout.write(f"Address      {settings.VPLUS_URL}")
         self.stdout.write(f"Dialect      {settings.VPLUS_DIALECT}")
         self.stdout.write(f"Trust        {_trust()}")
