@@ -78,7 +78,7 @@ def _task(message: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "stage": str(tasks_shown.doing(row)),
         "percent": row.progress,
         "percentWords": "" if row.progress is None else numbers.percent_words(row.progress),
-        "badge": _badge(task_badge(row.state, row.state_description)),
+        "badge": _badge(task_badge(row.known_state, row.state_description)),
     }
 
 
