@@ -215,7 +215,7 @@ def _machine_shape(
         "protection": {
             "status": machine.protection_status,
             "reason": why.sentence,
-            "next_step": why.next_step or None,
+            "next_step": (why.next_step or None) if not machine.gone else None,  # all of them are of backups to come
             "promise_seconds": machine.promise_seconds,
         },
         "policy": _policy(machine),

@@ -73,6 +73,11 @@ def test_a_machine_that_is_gone_says_since_when_and_offers_no_backup(cast: Cast,
     assert shapes["vm-left"]["absent_since"] == iso(NOW - timedelta(days=1))
     assert shapes["vm-lost"]["absent_since"] == iso(NOW - timedelta(days=2))
     assert [shapes[guid]["allowed_actions"] for guid in ("vm-there", "vm-left", "vm-lost")] == [["back_up"], [], []]
+    assert [shapes[guid]["protection"]["next_step"] is None for guid in ("vm-there", "vm-left", "vm-lost")] == [
+        False,
+        True,
+        True,
+    ], "nobody is told to back up what is gone"
 
 
 def test_a_suspended_tenant_may_start_nothing(cast: Cast, rows: Rows, alice: Script) -> None:
