@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.encoding import escape_uri_path
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -51,6 +52,11 @@ class FilterBar:
     kept: Sequence[str] = ()
     given: Sequence[Given] = ()
 
+    @property
+    def path(self) -> str:
+        """The list's address without its query, written as addresses are: a guid of vPlus may hold any sign."""
+        return escape_uri_path(self.request.path)
+
     def value(self, name: str) -> str:
         """Return what the address says, or an empty string; what no control offers counts as not said."""
         if name not in self._names():
@@ -66,7 +72,7 @@ class FilterBar:
             chosen.pop(name, None)
             if value not in (None, ""):
                 chosen[name] = str(value)
-        return f"{self.request.path}?{urlencode(chosen)}" if chosen else self.request.path
+        return f"{self.path}?{urlencode(chosen)}" if chosen else self.path
 
     def between(self, start: str, end: str) -> tuple[datetime | None, datetime | None]:
         """Return the moments from which and before which rows count, by two dates in the address: whole days here.
@@ -102,7 +108,7 @@ class FilterBar:
         chosen = [(name, label, word) for name, label, word in self._chosen()]
         names = [name for name, _label, _word in chosen]
         return {
-            "action": self.request.path,
+            "action": self.path,
             "search": None
             if self.search is None
             else {

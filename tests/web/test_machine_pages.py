@@ -69,6 +69,22 @@ def test_whatever_vplus_calls_a_machine_its_pages_open(guid: str, cast: Cast, ro
         assert (found.status, found.heading) == (200, "odd one"), address
 
 
+def test_links_within_the_pages_of_an_oddly_named_machine_lead_somewhere(
+    cast: Cast, rows: Rows, oscar: Visitor
+) -> None:
+    """Views and filters lead back to the page that they stand on; its address is more than its path read back."""
+    guid = "vm?a=1#b %41/c"
+    rows.machine(guid, cast.alpha, name="odd one", restore_point_count=1, newest_point_at=ago())
+    rows.backup("b-1", guid, cast.alpha, taken_at=ago())
+    followed = set()
+    for page in ("vm_restore_points", "vm_backups", "vm_activity"):
+        found = oscar.get(reverse(f"tenant:{page}", kwargs={"tenant_slug": "alpha", "guid": guid}), view="list")
+        named = {one.attributes.get("href", "") for one in found.main.all("a")}
+        followed |= {address for address in named if address.startswith(LIST) and "?" in address}
+    assert followed
+    assert {address for address in followed if oscar.get(address).status != 200} == set()
+
+
 def test_what_is_gone_says_since_when_and_what_is_left(cast: Cast, rows: Rows, oscar: Visitor) -> None:
     since = ago().replace(year=ago().year - 1, month=11, day=2, hour=1, minute=10)
     rows.machine("vm-1", cast.alpha, name="files-01", present=False, not_present_since=since, restore_point_count=14)
