@@ -8,6 +8,7 @@ from rest_framework import serializers
 from portal.api.fields import Form, Moment, Text
 from tenants.rights import Actor
 from vplus_bridge.ownership import visible as owned
+from vplus_bridge.protection.drift_words import sentences
 from vplus_bridge.protection.held import carriers_of
 from vplus_bridge.protection.models import Policy
 from vplus_bridge.protection.shown_drift import Drift, digest_of, shown_drift
@@ -43,6 +44,7 @@ class DifferenceShape(serializers.Serializer[Mapping[str, Any]]):
     theirs = serializers.JSONField(allow_null=True, help_text="The same of what vPlus holds")
     others = serializers.IntegerField(help_text="How many vPlus holds besides that are not yours")
     schedule = serializers.UUIDField(allow_null=True, help_text="null: it is none of a schedule")
+    sentence = serializers.CharField(help_text="The same for people, as the policy's page says it")
 
 
 class DriftShape(serializers.Serializer[Mapping[str, Any]]):
@@ -83,8 +85,9 @@ def _differences(actor: Actor, policy: Policy, drift: Drift, places: Collection[
             "field": one["field"],
             **_values(one, machines if one["field"] == "virtual_machines" else places),
             "schedule": schedules.get(one["schedule"]),
+            "sentence": sentence,
         }
-        for one in drift
+        for one, sentence in zip(drift, sentences(actor, drift), strict=True)
     ]
 
 

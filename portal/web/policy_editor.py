@@ -29,7 +29,12 @@ from vplus_bridge.ownership import visible as owned
 from vplus_bridge.protection import drafts, summary, visible
 from vplus_bridge.protection.drafts import MOST_SCHEDULES, PolicyDraft, ScheduleDraft
 from vplus_bridge.protection.models import Policy
-from vplus_bridge.protection.request_policy import editable, request_policy_change, request_policy_create
+from vplus_bridge.protection.request_policy import (
+    editable,
+    look_over,
+    request_policy_change,
+    request_policy_create,
+)
 from vplus_bridge.protection.stored import promise_of
 from vplus_bridge.protection.wall_time import Promise, known_zones
 
@@ -117,7 +122,12 @@ def _use(editor: Editor, which: str, now: datetime) -> None:
 
 def _save(request: ScopedRequest, actor: Actor, policy: Policy | None, editor: Editor, now: datetime) -> HttpResponse:
     draft, notice, status, late = editor.draft(), "", 400, False
-    if draft is not None and not editor.form.errors:
+    if draft is not None and editor.form.errors:
+        try:  # nothing is asked; what else is wrong is said at once, not press by press
+            look_over(actor, draft, policy=policy, now=now)
+        except (Invalid, NotVisible) as problem:
+            editor.show(problem.errors)
+    elif draft is not None:
         try:
             operation = _ask(actor, policy, editor, draft, now)
         except (Invalid, NotVisible) as problem:

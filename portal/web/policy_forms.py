@@ -195,9 +195,12 @@ class Editor:
     moves: list[str] = field(default_factory=list)
 
     def draft(self) -> PolicyDraft | None:
-        """Return the draft; None where a field cannot even be read, which the forms then say."""
-        fine = [form.is_valid() for form in (self.form, *self.schedules)]
-        if not all(fine):
+        """Return the draft; None where a field cannot even be read, which the forms then say.
+
+        What a pasted list names that nobody knows is no part of the draft.
+        """
+        fine = [form.is_valid() for form in self.schedules]
+        if not all(fine) or set(self.form.errors) - {"paste"}:
             return None
         given = self.form.cleaned_data
         return PolicyDraft(

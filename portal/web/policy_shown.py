@@ -9,7 +9,6 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
-from django.utils.translation import ngettext
 
 from portal.web import shown
 from portal.web.wording.badges import Badge, Word
@@ -17,10 +16,11 @@ from tenants.rights import Actor, Right
 from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import Kind
-from vplus_bridge.ownership import visible as owned
 from vplus_bridge.protection import schedule_words, visible
+from vplus_bridge.protection.drift_words import sentences as drift_sentences
 from vplus_bridge.protection.listing import Standing, next_run
 from vplus_bridge.protection.models import Policy
+from vplus_bridge.protection.shown_drift import Drift
 from vplus_bridge.protection.wall_time import Promise
 
 STANDING: Mapping[Standing, Badge] = {
@@ -179,82 +179,6 @@ def change_words(change: Mapping[str, Any]) -> str:
     return _("%(field)s: %(before)s → %(after)s") % said
 
 
-_CLOCK_FIELDS = {"hour_ms", "interval.start_hour_ms", "interval.end_hour_ms"}
-_DRIFT: Mapping[str, Word] = {
-    "policy": lazy("The policy was deleted there."),
-    "rule": lazy("The policy's rule was deleted there, so nothing runs."),
-    "schedule": lazy("A schedule was deleted there."),
-    "rule_schedules": lazy("The policy's rule has other schedules."),
-    "other_rules": lazy("The policy has a second rule."),
-    "active": lazy("It was switched off or on there."),
-    "auto_assign_mode": lazy("It takes in virtual machines by itself."),
-    "name": lazy("A schedule was renamed."),
-    "days_of_week": lazy("The days of a schedule were changed."),
-    "months": lazy("The months of a schedule were changed."),
-    "occurrences": lazy("The weeks of a schedule were changed."),
-    "backup_type": lazy("The type of a schedule was changed."),
-    "start_window_ms": lazy("How late a schedule may start was changed."),
-}
-
-
-def drift_words(actor: Actor, drift: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what differs in vPlus, each in a sentence; what is not the tenant's is counted, never named."""
-    if not actor.sees_all:
-        return []
-    named = {
-        guid
-        for one in drift
-        if one["field"] == "virtual_machines"
-        for guid in (*(one["ours"] or ()), *(one["theirs"] or ()))
-    }
-    machines = dict(owned.virtual_machines(actor).filter(guid__in=named).values_list("guid", "name"))
-    places = {row.destination_guid: row.label for row in owned.destinations(actor)}
-    found = [_difference(one, machines, places) for one in drift]
-    return list(dict.fromkeys(found))
-
-
-def _difference(one: Mapping[str, Any], machines: Mapping[str, str], places: Mapping[str, str]) -> str:
-    field, ours, theirs = one["field"], one["ours"], one["theirs"]
-    if field == "virtual_machines":
-        ours, theirs = set(ours or ()), set(theirs or ())
-        others = one.get("others", 0)  # the row itself does not name what is somebody else's
-        parts = [
-            words % {"names": _listed(guids, machines, others=more)}
-            for guids, more, words in (
-                (theirs - ours, others, _("added %(names)s")),
-                (ours - theirs, 0, _("taken out %(names)s")),
-            )
-            if guids or more
-        ]
-        return _("Virtual machines: %(what)s.") % {"what": "; ".join(parts)}
-    if field == "destination":
-        other = _("another one")
-        names = [places.get(guid, other) for guid in theirs or ()] + [other] * bool(one.get("others"))
-        return _("Backup destination: %(names)s.") % {"names": ", ".join(names) or other}
-    if field == "priority":
-        return _("Priority: %(ours)s here, %(theirs)s there.") % {"ours": ours, "theirs": theirs}
-    if field == "auto_remove_gone":
-        return (
-            _("It takes out virtual machines that left the platform.")
-            if theirs
-            else _("It keeps virtual machines that left the platform.")
-        )
-    if field in _CLOCK_FIELDS and isinstance(ours, int) and isinstance(theirs, int):
-        return _("A schedule runs at %(theirs)s UTC instead of %(ours)s UTC.") % {
-            "ours": _clock(ours),
-            "theirs": _clock(theirs),
-        }
-    return str(_DRIFT.get(field, _("A schedule was changed.")))
-
-
-def _clock(milliseconds: int) -> str:
-    hour, minute = divmod(milliseconds // 60_000, 60)
-    return f"{hour:02d}:{minute:02d}"
-
-
-def _listed(guids: Iterable[str], names: Mapping[str, str], *, others: int) -> str:
-    known = sorted(names[guid] for guid in guids if guid in names)
-    others += sum(guid not in names for guid in guids)
-    if others:
-        known.append(ngettext("%(n)d that is not yours", "%(n)d that are not yours", others) % {"n": others})
-    return ", ".join(known)
+def drift_words(actor: Actor, drift: Drift) -> list[str]:
+    """Return what differs in vPlus, each sentence once; nothing to those who do not see every machine of the policy."""
+    return list(dict.fromkeys(drift_sentences(actor, drift))) if actor.sees_all else []

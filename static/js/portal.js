@@ -65,6 +65,14 @@
     const counted = (element, name) =>
       (chosen.length === 1 ? element.dataset[`${name}One`] : element.dataset[`${name}Many`]).replace("{n}", chosen.length);
     for (const element of all("[data-count-one]", form)) element.textContent = chosen.length ? counted(element, "count") : "";
+    for (const element of all("[data-goes-along]", form)) {
+      const tenant = form.elements.tenant?.selectedOptions[0];
+      const backups = chosen.reduce((sum, box) => sum + Number(box.dataset.backups), 0);
+      const { nobody, one, many } = element.dataset;
+      const fill = { n: chosen.length, backups, tenant: tenant?.text };
+      element.textContent =
+        chosen.length && tenant?.value ? (chosen.length === 1 ? one : many).replace(/\{(n|backups|tenant)\}/g, (_, name) => fill[name]) : nobody;
+    }
     fill("[data-selected-names]", chosen.map((box) => box.dataset.name).join(", "));
   }
 
@@ -181,7 +189,7 @@
 
   document.addEventListener("change", (event) => {
     const form = event.target.closest(".selectable");
-    if (form && event.target.closest(".pick")) {
+    if (form) {
       if (event.target.matches("[data-pick-all]")) {
         for (const box of all("tbody .pick input:not(:disabled)", form)) box.checked = event.target.checked;
       }

@@ -61,6 +61,7 @@ def test_a_difference_is_told_without_naming_what_is_not_theirs(
     drift = answer.data["drift"]
     assert drift["since"] == answer.data["differs_since"] is not None
     told = {one.pop("field"): one for one in drift["differences"]}
+    sentences = {field: one.pop("sentence") for field, one in told.items()}
     nothing = {"ours": None, "theirs": None, "others": 0, "schedule": None}
     assert told == {
         "virtual_machines": {**nothing, "ours": ["vm-1"], "theirs": ["vm-2"], "others": 1},
@@ -70,6 +71,10 @@ def test_a_difference_is_told_without_naming_what_is_not_theirs(
         "other_rules": {**nothing, "others": 1},
         "schedule": {**nothing, "schedule": str(carrier.schedule_id)},
     }
+    assert sentences["virtual_machines"] == "Virtual machines: added vm-2, 1 that is not yours; taken out vm-1."
+    assert sentences["priority"] == "Priority: 50 here, 80 there."
+    assert sentences["destination"] == "Backup destination: another one."
+    assert all(sentences.values())
     for hidden in ("vm-beta", "secret", "s-other", "wire-schedule"):
         assert hidden not in answer.content.decode()
     assert vera.get(f"policies/{policy.pk}/").data["drift"]["digest"] == drift["digest"]

@@ -30,7 +30,7 @@ def test_what_is_assigned_becomes_visible_with_its_history(unowned: None, cast: 
     assert page.heading == "2 virtual machines have no owner"
     assert "lab-01 uuid-vm-1 | Lab | nova" in " | ".join(page.rows()[0])
     answer = paula.post(INBOX, vm=["vm-1"], tenant="alpha")
-    assert "1 virtual machine is now Alpha’s." in answer.main.text
+    assert "1 virtual machine is now Alpha’s, with 1 backup." in answer.main.text
     assert answer.heading == "1 virtual machine has no owner"
     assert "lab-01" in alice.get(LIST).main.text
     assert len(alice.get(f"{LIST}vm-1/backups/").rows()) == 1

@@ -453,6 +453,18 @@ def test_machines_are_found_and_pasted(alice: Visitor, machines: None) -> None:
     assert page.one(id="id_paste").text.strip() == "nobody"
 
 
+def test_an_unknown_name_hides_nothing_else_that_is_wrong(alice: Visitor, machines: None) -> None:
+    page = alice.post(NEW, **filled(alice.get(NEW), NEW, name="", priority="101", paste="nobody, db-01", do="save"))
+    assert page.status == 400
+    assert page.one(id="id_paste-error").text == "Not found: nobody."
+    assert page.one(id="id_name-error").text
+    assert page.one(id="id_priority-error").text
+    assert operations() == []
+    page = alice.post(NEW, **filled(page, NEW, name="Gold", priority="50", paste="nobody", do="save"))
+    assert page.status == 400, "the name that nobody knows is left"
+    assert operations() == []
+
+
 def test_a_machine_of_another_policy_moves_only_with_a_tick(alice: Visitor, cast: Cast, machines: None) -> None:
     kept(cast.alpha, "Silver", "vm-1", "vm-2")
     page = alice.post(NEW, **filled(alice.get(NEW), NEW, name="Gold", vm=["vm-2"], do="save"))

@@ -180,6 +180,11 @@ def request_put_back(
     return operation
 
 
+def look_over(actor: Actor, draft: PolicyDraft, *, policy: Policy | None, now: datetime) -> None:
+    """See what is wrong with a draft, in the actor's open scope; nothing is asked. Raises NotVisible, Invalid."""
+    check(actor, _tidied(draft), policy=policy, now=now)
+
+
 def policy_turn(actor: Actor) -> Actor:
     """Take the tenant row's lock, and return who asks as one who may change policies under it. Raises as `in_turn`."""
     actor = in_turn(actor)

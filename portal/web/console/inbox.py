@@ -26,6 +26,7 @@ from vplus_bridge.mirror.models import VirtualMachine
 from vplus_bridge.mirror.read_state import INVENTORY, state_of
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.new_machines import suggestions
+from vplus_bridge.ownership.assignment import would_show
 from vplus_bridge.ownership.by_provider import assign_to, searched, tenants
 from vplus_bridge.ownership.unowned import unowned
 from vplus_bridge.protection.verdict import judge
@@ -64,12 +65,16 @@ def _assign(request: ScopedRequest, provider: ProviderActor, slug: str, guids: S
     if len(guids) > MOST_AT_ONCE:
         raise Invalid({"virtual_machines": [_("Choose at most %(n)d at once.") % {"n": MOST_AT_ONCE}]})
     assigned = assign_to(provider, slug=slug, vm_guids=guids)
+    shows = would_show(guids)  # only now: what is no guid was refused
     judge(assigned.changed)
-    tenant = assigned.tenant
     words = ngettext(
-        "%(n)d virtual machine is now %(tenant)s’s.", "%(n)d virtual machines are now %(tenant)s’s.", len(guids)
+        "%(n)d virtual machine is now %(tenant)s’s, with %(backups)s.",
+        "%(n)d virtual machines are now %(tenant)s’s, with %(backups)s.",
+        shows.virtual_machines,
     )
-    messages.success(request, words % {"n": len(guids), "tenant": tenant.name})
+    backups = ngettext("%(n)d backup", "%(n)d backups", shows.backups) % {"n": shows.backups}
+    said = {"n": shows.virtual_machines, "tenant": assigned.tenant.name, "backups": backups}
+    messages.success(request, words % said)
     return redirect("console:inbox")
 
 
