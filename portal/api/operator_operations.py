@@ -81,6 +81,7 @@ class FoundBackupShape(serializers.Serializer[Mapping[str, Any]]):
 class KnownShape(ProviderOperationShape):
     """What is known of one operation: what we sent, and what vPlus has."""
 
+    digest = serializers.CharField(help_text="Of all that is known here; give it back to send it again.")
     attempts = AttemptShape(many=True)
     tasks = FoundTaskShape(many=True, help_text="its own")
     candidates = FoundTaskShape(many=True, help_text="could be linked")
@@ -91,6 +92,12 @@ class ReasonForm(Form):
     """Why; the tenant's admins read it in their audit."""
 
     reason = Text()
+
+
+class SendAgainForm(ReasonForm):
+    """What was known when it was decided."""
+
+    digest = Text(help_text="The operation's digest, as it was read; if something else is known by now, 409.")
 
 
 class LinkForm(ReasonForm):
@@ -153,13 +160,13 @@ class SendAgain(OperatorView):
     @extend_schema(
         operation_id="operator_send_again",
         tags=TAGS,
-        request=ReasonForm,
+        request=SendAgainForm,
         responses={200: KnownShape, **problems(400, 401, 403, 404, 409)},
     )
     def post(self, request: Request, operation_id: UUID) -> Response:
         """Send it once more. Only if nothing arrived: a restore that ran twice makes two virtual machines."""
-        given = checked(ReasonForm, request.data)
-        attention.send_again(self.provider, operation_id, reason=given["reason"], now=now())
+        given = checked(SendAgainForm, request.data)
+        attention.send_again(self.provider, operation_id, reason=given["reason"], shown=given["digest"], now=now())
         return _known(operation_id)
 
 
@@ -185,6 +192,7 @@ def _known(operation_id: UUID) -> Response:
         KnownShape(
             {
                 **_operation(known.operation),
+                "digest": known.digest,
                 "attempts": [_attempt(attempt) for attempt in known.attempts],
                 "tasks": _tasks(known.linked),
                 "candidates": _tasks(known.candidates),

@@ -197,7 +197,7 @@ def test_the_providers_exits_are_looked_at_again(
     way_out: str, role: str, cast: Cast, rows: Rows, paula: Script
 ) -> None:
     row = rows.operation("vm-1", cast.alpha, state="needs_attention", error_code="arrival_unknown")
-    given = {"reason": "seen", **({"task": "t-1"} if way_out == "link-task" else {})}
+    given = {"reason": "seen", **{"link-task": {"task": "t-1"}, "send-again": {"digest": "x"}}.get(way_out, {})}
     people = cast.paula.row.__class__.objects.filter(email=cast.paula.email)
     answer = asked_while(
         paula,

@@ -9,7 +9,7 @@ from django.utils import timezone
 from tenants.models import AuditEvent
 from tenants.refusals import Invalid, NotAllowed, NotVisible, WrongState
 from tenants.scope import every_tenant
-from tests.bridge.scenes import WEB, exports_sent, sent_operation, task_row, vm_row
+from tests.bridge.scenes import WEB, backup_row, exports_sent, sent_operation, task_row, vm_row
 from tests.conftest import Bridge, Cast, Member
 from vplus_bridge.models import Attempt, Operation
 from vplus_bridge.operations import attention
@@ -185,3 +185,29 @@ def test_a_linked_task_of_what_was_asked_to_be_cancelled_is_still_to_be(cast: Ca
     row = stuck(cast, cancel_asked_at=timezone.now(), cancel_asked_by_name="Oscar")
     task_row("t-1", state="RUNNING")
     assert leave(cast.paula, "link_task", row, task_guid="t-1").state == "cancelling"
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("what", ["tasks", "backups", "attempts", "operation", ""])
+def test_sent_again_only_by_what_was_shown(what: str, cast: Cast) -> None:
+    """What somebody else did, or vPlus told, since the page was read stops the press and is named."""
+    row = stuck(cast)
+    task_row("t-1", state="QUEUED")
+    with every_tenant("test"):
+        shown = attention.known(row.pk).digest
+    changes: dict[str, Any] = {
+        "tasks": lambda: task_row("t-2"),
+        "backups": lambda: backup_row("b-new"),
+        "attempts": lambda: Attempt.objects.filter(step__operation=row).update(outcome="not_accepted"),
+        "operation": lambda: Operation.objects.filter(pk=row.pk).update(error_code="several_tasks_fit"),
+        "": lambda: task_row("t-1", state="RUNNING", progress=50.0),  # it goes on, which is no other task
+    }
+    with every_tenant("test"):
+        changes[what]()
+    if not what:
+        assert leave(cast.paula, "send_again", row, shown=shown).state == "requested"
+        return
+    with pytest.raises(attention.KnownChanged) as refusal:
+        leave(cast.paula, "send_again", row, shown=shown)
+    assert list(refusal.value.errors) == [what]
+    assert (reread(row).state, len(attempts_of(row))) == ("needs_attention", 1)

@@ -236,7 +236,7 @@ API = {
             {"operation_id": "{operation}"},
             body={"reason": "because", **more},
         )
-        for name, more in (("link_task", {"task": "t-{alpha}"}), ("send_again", {}), ("abandon", {}))
+        for name, more in (("link_task", {"task": "t-{alpha}"}), ("send_again", {"digest": "x"}), ("abandon", {}))
     },
     "api:operator_policies": Asked(answers(404, nobody=401, provided=200), answers(404, nobody=401, provided=405)),
     **{

@@ -10,6 +10,7 @@ from django.utils import timezone
 from tenants.scope import every_tenant
 from tests.bridge.scenes import WEB, sent_operation, task_row, vm_row
 from tests.conftest import Cast, Member
+from tests.pages import Page
 from vplus_bridge.models import Operation
 
 
@@ -106,6 +107,27 @@ def test_the_provider_links_a_task(cast: Cast) -> None:
     assert "The task is linked" in done
     assert state_of(row) == "submitted"
     assert 'name="exit"' not in done, "it no longer waits"
+
+
+def test_an_old_page_sends_nothing_again(cast: Cast) -> None:
+    vm_row(tenant_id=cast.alpha.pk, name="web-01")
+    row = sent_operation(cast.alpha, task=None, state="needs_attention", error_code="arrival_unknown")
+    paula, address = browser(cast.paula), reverse("console:operation", kwargs={"operation_id": row.pk})
+
+    def press(**shown: str) -> Page:
+        return Page(paula.post(address, {"exit": "send_again", "reason": "looked", **shown}, follow=True))
+
+    def digest(page: Page) -> str:
+        return page.one("input", name="shown").attributes["value"]
+
+    before = digest(Page(paula.get(address)))
+    task_row("t-new")
+    answer = press(shown=before)
+    assert "vPlus has other tasks of it by now. Check and press again." in answer.text
+    assert "Something changed while you read" in press().text, "nothing was shown"
+    assert state_of(row) == "needs_attention"
+    assert "It will be sent once more." in press(shown=digest(answer)).text
+    assert state_of(row) == "requested"
 
 
 def test_an_auditor_reads_and_finds_no_exit(cast: Cast) -> None:

@@ -3,6 +3,7 @@
 Works in the open wide scope. Each exit is audited in the tenant's own audit, with the reason that was given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from vplus_bridge.operations.models import Attempt, ChainTask, Operation, Outcom
 from vplus_bridge.operations.moves import Kind, State
 from vplus_bridge.operations.restore_follow import RESTORE_END_UNKNOWN
 from vplus_bridge.operations.settle import never_arrived
+from vplus_bridge.operations.shown_parts import changed_parts, digest_of
 from vplus_bridge.operations.transitions import again, fail, link_if_free, take_up
 from vplus_bridge.operations.writes import task_writes
 
@@ -43,6 +45,40 @@ class Known:
     """Tasks of the machine that could be linked: of the right types, no chain's, seen since the first sending."""
     backups: list[Backup]
     """Records of the machine that are new since."""
+
+    def parts(self) -> dict[str, str]:
+        """Return, by part, the text that is another one when what a person goes by has changed; progress does not count."""
+        return {
+            "operation": f"{self.operation.state}|{self.operation.error_code}|{self.operation.cancel_asked_at}",
+            "attempts": "|".join(f"{one.pk} {one.sent_at} {one.outcome} {one.task_guid}" for one in self.attempts),
+            "tasks": "|".join(sorted(task.guid for task in (*self.linked, *self.candidates))),
+            "backups": "|".join(sorted(f"{backup.guid} {backup.status}" for backup in self.backups)),
+        }
+
+    @property
+    def digest(self) -> str:
+        """What is known in a few letters, to be given back with the press."""
+        return digest_of(self.parts())
+
+
+CHANGED = {
+    "operation": "The operation itself is no longer as it was.",
+    "attempts": "What was sent, or its outcome, is another by now.",
+    "tasks": "vPlus has other tasks of it by now.",
+    "backups": "vPlus has other backups of it by now.",
+}
+
+
+class KnownChanged(WrongState):
+    """What was shown is not what is known by now; ``errors`` names each part that changed."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        said = {part: CHANGED[part] for part in CHANGED if part in parts}
+        super().__init__(
+            "known_changed",
+            f"Something changed while you read: {' '.join(said.values())} Check and press again.",
+            errors={part: [text] for part, text in said.items()},
+        )
 
 
 def waiting() -> QuerySet[Operation]:
@@ -99,14 +135,19 @@ def link_task(actor: ProviderActor, operation_id: UUID, *, task_guid: str, reaso
     return _noted(actor, operation, "operation.link_task", reason, {"task": task_guid})
 
 
-def send_again(actor: ProviderActor, operation_id: UUID, *, reason: str, now: datetime) -> Operation:
+def send_again(
+    actor: ProviderActor, operation_id: UUID, *, reason: str, now: datetime, shown: str | None = None
+) -> Operation:
     """Send the write once more: a person has seen that nothing of it arrived.
 
-    Raises as `link_task`, and WrongState where its work did arrive or its people asked to cancel it. A task of the
+    `shown` is the digest of what was known where a person or script was shown that. Raises as `link_task`, KnownChanged
+    where something else is known by now, and WrongState where its work did arrive or its people asked to cancel it. A task of the
     earlier write that turns up later is dealt with as a late one.
     """
     operation = _waiting_one(actor, operation_id, reason)
     attempts = _sent(operation)
+    if shown is not None and (changed := changed_parts(known(operation_id).parts(), shown)):
+        raise KnownChanged(changed)
     if not attempts or operation.error_code in (END_UNKNOWN, RESTORE_END_UNKNOWN):
         raise WrongState("arrived", "Its work did arrive, so it is not sent again. Link a task, or abandon it.")
     if operation.cancel_asked_at is not None:

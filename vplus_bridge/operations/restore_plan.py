@@ -4,7 +4,6 @@ A plan has a digest, part by part, that a page gives back with the press: where 
 and the difference is told.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from vplus_bridge.mirror.models import Backup, InfrastructureItem, Infrastructur
 from vplus_bridge.mirror.read_state import state_of
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.moves import ACTIVE, Kind, State
+from vplus_bridge.operations.shown_parts import changed_parts, digest_of
 from vplus_bridge.operations.visible import operations
 from vplus_bridge.operations.writes.restore import PLACES
 from vplus_bridge.ownership import visible
@@ -29,7 +29,6 @@ LISTED_WITHIN = timedelta(days=30)
 CODES_BACK = 4  # a page may have been open while others restored the same machine
 LONGEST_NAMES = {"OPENSTACK": 255, "VCENTER": 80}
 """How long a name the platforms take, as far as known, by vPlus's word for the platform."""
-_DIGEST_PART = 10
 STORAGES = f"{InfrastructureKind.STORAGE}s"  # the name of their reading
 
 
@@ -68,16 +67,11 @@ class Plan:
     @property
     def digest(self) -> str:
         """The plan in a few letters, to be given back with the press."""
-        return ".".join(
-            hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_PART] for _part, text in sorted(self.parts().items())
-        )
+        return digest_of(self.parts())
 
     def changed_since(self, digest: str) -> list[str]:
         """Return which parts are not what they were when this digest was made; all of them for one that is none."""
-        names, before, now = sorted(self.parts()), digest.split("."), self.digest.split(".")
-        if len(before) != len(now):
-            return names
-        return [name for name, then, today in zip(names, before, now, strict=True) if then != today]
+        return changed_parts(self.parts(), digest)
 
     def said(self, part: str) -> str:
         """Return the sentence that tells how a part of the plan is now."""

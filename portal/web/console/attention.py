@@ -64,6 +64,12 @@ class LinkForm(ReasonForm):
     field_order = ("task", "reason")
 
 
+class SendAgainForm(ReasonForm):
+    """What the person was shown; a press that tells nothing of it is refused."""
+
+    shown = forms.CharField(required=False, max_length=200)
+
+
 @dataclass(frozen=True)
 class Exit:
     """One way out: its button, what it does, and the service that does it."""
@@ -106,6 +112,9 @@ EXITS: Mapping[str, Exit] = {
 }
 
 
+FORMS: Mapping[str, type[ReasonForm]] = {"link_task": LinkForm, "send_again": SendAgainForm}
+
+
 @require_safe
 def operations(request: ScopedRequest) -> HttpResponse:
     """List them, oldest first."""
@@ -145,7 +154,7 @@ def operation(request: ScopedRequest, operation_id: UUID) -> HttpResponse:
     chosen = request.POST.get("exit", "") if request.method == "POST" else ""
     if request.method == "POST":
         provider.require(Right.PROVIDER_CHANGE)
-        form = (LinkForm if chosen == "link_task" else ReasonForm)(request.POST)
+        form = FORMS.get(chosen, ReasonForm)(request.POST)
         if chosen in EXITS and form.is_valid():
             try:
                 EXITS[chosen].service(
@@ -198,6 +207,7 @@ def _context(
             for backup in known.backups
         ],
         "exits": _exits(known) if waits and provider.may(Right.PROVIDER_CHANGE) else [],
+        "digest": known.digest,
         "form": form,
         "chosen": chosen,
         "original": row.vendor_text,
