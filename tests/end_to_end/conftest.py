@@ -15,6 +15,7 @@ from django.test import Client
 from tests.conftest import VPLUS_PASSWORD, Cast, Member, make_cast
 from tests.pages import Page
 from tests.processes import Processes, collect_static_files, eventually, free_port
+from vplus_bridge.client import DialectName
 from vplus_simulator.http import SimulatorServer
 from vplus_simulator.options import ServerOptions
 from vplus_simulator.seed.plan import SeedPlan
@@ -47,8 +48,9 @@ def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]
 class Vplus:
     """One address, behind which a vPlus comes and goes; its world outlives a restart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dialect: DialectName = "guide") -> None:
         self.folder = folder
+        self.dialect: DialectName = dialect
         self.port = free_port()
         self.url = f"https://localhost:{self.port}/api"
         self.ca_path, _ = certificate_files(self._tls("trusted"), ())
@@ -60,7 +62,7 @@ class Vplus:
         options = ServerOptions(
             port=self.port,
             seed=SeedPlan(name="small"),
-            settings=Settings(**QUICK),
+            settings=Settings(**QUICK, dialect=self.dialect),
             tls_dir=self._tls(authority),
             password=password,
             state_file=self.folder / "world",
@@ -142,6 +144,7 @@ class Portal(Processes):
             VPLUS_USERNAME="portal",
             VPLUS_PASSWORD=VPLUS_PASSWORD,
             VPLUS_CA_BUNDLE=str(vplus.ca_path),
+            VPLUS_DIALECT=vplus.dialect,
         )
         self.vplus = vplus
         self.cast = cast
@@ -156,7 +159,7 @@ class Portal(Processes):
         """Wait for the inventory and the histories, and give the seed's machines to their tenants."""
         from tenants.scope import every_tenant
         from vplus_bridge.models import BackupDestination, VirtualMachine
-        from vplus_bridge.ownership.allowances import allow_destination
+        from vplus_bridge.ownership.allowances import allow_destination, allow_restore_target
         from vplus_bridge.ownership.assignment import assign
         from vplus_bridge.protection.verdict import judge
 
@@ -172,18 +175,23 @@ class Portal(Processes):
                 tenant = getattr(self.cast, owner.slug)
                 assign(tenant_id=tenant.pk, vm_guids=owner.vm_guids, by="test")
                 allow_destination(tenant_id=tenant.pk, guid="bd-main", label="Vault A")
+                platform = "hvm-vcenter" if owner.slug == "gamma" else "hvm-openstack"
+                allow_restore_target(tenant_id=tenant.pk, label="Production", manager_guid=platform)
             judge()
 
 
+StartPortal = Callable[..., Portal]
+
+
 @pytest.fixture(scope="module")
-def start_portal(living_database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Portal]]:
+def start_portal(living_database: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPortal]:
     """Make a portal whose processes a module starts as it needs them; everything is ended when the module is done."""
     collect_static_files()
     made: list[Portal] = []
 
-    def make() -> Portal:
+    def make(dialect: DialectName = "guide") -> Portal:
         folder = tmp_path_factory.mktemp("processes")
-        portal = Portal(folder, Vplus(folder), make_cast())
+        portal = Portal(folder, Vplus(folder, dialect), make_cast())
         portal.wipe_redis()
         made.append(portal)
         return portal
