@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import shown
 from portal.web.wording import moments, numbers, operation_words
 from tenants.refusals import Invalid, NotVisible
@@ -88,20 +88,20 @@ def backup_new(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
     machines = _machines(actor, list(dict.fromkeys(asked_for)))
     actor.require(Right.BACK_UP, machines[0].guid)
     form = BackupForm(request.POST if request.method == "POST" else None)
-    refused: list[str] = []
+    why_not: list[str] = []
     if request.method == "POST" and form.is_valid():
         try:
             asked = request_backups(actor, _wish(machines, form.cleaned_data), now=now)
         except Invalid as problem:
-            refused = _show(form, problem)
+            refused(request, problem)
+            why_not = _show(form, problem)
         except NoneStarted as problem:
-            refused = [f"{one.name}: {one.message}" for one in problem.refused]
+            refused(request, problem)
+            why_not = [f"{one.name}: {one.message}" for one in problem.refused]
         else:
             return _answer(request, actor, asked)
-    for text in refused:
+    for text in why_not:
         form.add_error(None, text)
-    if form.errors:
-        request.failed = True  # nothing half asked stays behind
     context = _context(actor, machines, form, now)
     return render(request, "web/backup/new.html", context, status=400 if form.errors else 200)
 

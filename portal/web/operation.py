@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import policy_shown, restored, shown
 from portal.web.tasks_shown import task_word
 from portal.web.virtual_machines import age
@@ -110,6 +110,7 @@ def operation_cancel(request: ScopedRequest, tenant_slug: str, operation_id: UUI
         try:
             row = cancel.request_cancel(actor, operation_id, now=now)
         except WrongState as problem:
+            refused(request, problem)
             messages.warning(request, problem.message)
         else:
             ended = row.state == State.CANCELLED
@@ -148,6 +149,7 @@ def task_cancel(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         try:
             row, _before = cancel.request_task_cancel(actor, guid, now=now)
         except WrongState as problem:
+            refused(request, problem)
             messages.warning(request, problem.message)
             return redirect(back)
         messages.success(request, _("Cancel asked. It stops at the next safe point."))

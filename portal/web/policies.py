@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import policy_shown, shown
 from portal.web.filters import FilterBar, Select, pager
 from portal.web.virtual_machines import age
@@ -147,7 +147,7 @@ def policy_delete(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> 
         try:
             operation = request_policy_delete(actor, policy_id, version=_version(request), now=timezone.now())
         except WrongState as problem:
-            request.failed = True  # nothing half asked stays behind
+            refused(request, problem)
             messages.warning(request, _told(problem))
             return redirect(page)
         return redirect(shown.operation_url(operation, tenant_slug))
@@ -192,7 +192,7 @@ def policy_drift(request: ScopedRequest, tenant_slug: str, policy_id: UUID) -> H
             request_put_back(actor, policy_id, version=_version(request), now=now, shown=shown_digest)
             messages.success(request, _("Yours is being put back."))
     except WrongState as problem:
-        request.failed = True  # nothing half accepted stays behind
+        refused(request, problem)
         messages.warning(request, _told(problem))
     return redirect(page)
 

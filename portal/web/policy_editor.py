@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import policy_machines, policy_shown, schedule_preview
 from portal.web.policies import crumbs, may_change
 from portal.web.policy_forms import Editor, editor_of, first_schedule, posted_editor, weekday_names
@@ -131,14 +131,15 @@ def _save(request: ScopedRequest, actor: Actor, policy: Policy | None, editor: E
         try:
             operation = _ask(actor, policy, editor, draft, now)
         except (Invalid, NotVisible) as problem:
+            refused(request, problem)
             editor.show(problem.errors)
         except WrongState as problem:
+            refused(request, problem)
             status, late = problem.status, problem.code == LATE_CHANGE
             notice = _late_words(policy, problem, now) if policy and late else problem.message
         else:
             messages.success(request, _("It is being saved. Until then everything runs as before."))
             return redirect(policy_shown.policy_url("policy_detail", actor.tenant_slug, UUID(operation.subject)))
-    request.failed = True  # nothing half asked stays behind
     if policy is not None and late:
         editor.form = editor.form.at_version(policy.version)  # they were told: the next press is on top of it
     return _shown(request, actor, policy, editor, notice=notice, status=status)

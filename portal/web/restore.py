@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import points, shown
 from portal.web.point_calendar import MonthCalendar, month_calendar
 from portal.web.virtual_machines import age
@@ -97,10 +97,13 @@ def restore_new(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         try:
             asked = request_restore(actor, wish, now=now)
         except PlanChanged as problem:
+            refused(request, problem)
             outcome = _changed(problem)
         except NoneStarted as problem:
+            refused(request, problem)
             outcome = Shown(stop=problem.refused[0].message, status=409)
-        except Invalid:
+        except Invalid as problem:
+            refused(request, problem)
             outcome = _planned(actor, form, wish, point, machine=machine, now=now)  # says the same, at its fields
             outcome.status = 400
         else:
@@ -112,8 +115,6 @@ def restore_new(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpResp
         outcome = _planned(actor, form, wish, point, machine=machine, now=now)
         if request.method == "POST":
             outcome.status = 400
-    if request.method == "POST":
-        request.failed = True  # nothing half asked stays behind
     outcome.stop = _stop(actor, calendar, targets, running) or outcome.stop
     context = {
         **_frame_of(machine, tenant_slug, now),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web.filters import FilterBar, pager
 from portal.web.wording.badges import Badge
 from portal.web.wording.scopes import EVERYTHING, SCOPES
@@ -109,14 +109,14 @@ def token_new(request: ScopedRequest, tenant_slug: str) -> HttpResponse:
                 now=now,
             )
         except Invalid as problem:
+            refused(request, problem)
             for field, texts in problem.errors.items():
                 form.add_error(FIELD_OF.get(field, field), texts)
         except WrongState as problem:
+            refused(request, problem)
             form.add_error(None, problem.message)
         else:
             return _made(request, tenant_slug, row, text)
-    if form.errors:
-        request.failed = True  # nothing half made stays behind
     context = {"form": form, **_crumbs(tenant_slug, _("New token"))}
     return render(request, "web/tokens/new.html", context, status=400 if form.errors else 200)
 

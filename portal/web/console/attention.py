@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web import shown
 from portal.web.filters import FilterBar, pager
 from portal.web.tasks_shown import task_word
@@ -164,16 +164,16 @@ def operation(request: ScopedRequest, operation_id: UUID) -> HttpResponse:
                     **{"task_guid" if name == "task" else name: value for name, value in form.cleaned_data.items()},
                 )
             except Invalid as problem:
+                refused(request, problem)
                 for name, texts in problem.errors.items():
                     form.add_error(name if name in form.fields else None, " ".join(texts))
             except WrongState as problem:
                 messages.warning(request, problem.message)
-                request.failed = True  # nothing half done stays behind
+                refused(request, problem)
                 return redirect("console:operation", operation_id=operation_id)
             else:
                 messages.success(request, str(EXITS[chosen].done))
                 return redirect("console:operation", operation_id=operation_id)
-        request.failed = True
     context = _context(provider, attention.known(operation_id), form, chosen, now)
     return render(request, "web/console/operation.html", context, status=400 if form is not None else 200)
 

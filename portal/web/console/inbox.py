@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web.filters import FilterBar, pager
 from portal.web.virtual_machines import age
 from portal.web.wording.platform_words import platform_word
@@ -53,9 +53,9 @@ def inbox(request: ScopedRequest) -> HttpResponse:
             try:
                 return _assign(request, provider, form.cleaned_data["tenant"], request.POST.getlist("vm"))
             except Invalid as problem:
+                refused(request, problem)
                 for texts in problem.errors.values():
                     form.add_error(None, " ".join(texts))
-        request.failed = True  # nothing half done stays behind
     return render(
         request, "web/console/inbox.html", _context(request, provider, form), status=400 if form.errors else 200
     )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from portal.scoped_request import ScopedRequest
+from portal.scoped_request import ScopedRequest, refused
 from portal.web.filters import FilterBar, Select, pager
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
@@ -65,9 +65,9 @@ def policies(request: ScopedRequest) -> HttpResponse:
             try:
                 return _attach(request, provider, form.cleaned_data)
             except Invalid as problem:
+                refused(request, problem)
                 for texts in problem.errors.values():
                     form.add_error(None, " ".join(texts))
-        request.failed = True  # nothing half done stays behind
     context = _context(request, provider, form)
     return render(request, "web/console/policies.html", context, status=400 if form.errors else 200)
 
