@@ -81,7 +81,7 @@ class ScheduleList(ApiView):
         self.actor.require(Right.POLICIES)
         given = checked(NewScheduleForm, request.data)
         draft = draft_of_form(given)
-        operation = _change(self.actor, given["policy"], given.get("version"), lambda held: [*held, draft], -1)
+        operation = _change(self.actor, given["policy"], given.get("version"), lambda held: [*held, draft])
         return asked(self.actor, operation)
 
 
@@ -106,12 +106,11 @@ class ScheduleDetail(ApiView):
         row = _schedule(self.actor, schedule_id)
         given = checked(ScheduleChangeForm, request.data)
         draft = replace(draft_of_form(given), id=row.pk)
-        ids = list(row.policy.schedules.values_list("pk", flat=True))
 
         def changed(held: Schedules) -> Schedules:
             return [draft if one.id == row.pk else one for one in held]
 
-        operation = _change(self.actor, row.policy_id, given["version"], changed, ids.index(row.pk))
+        operation = _change(self.actor, row.policy_id, given["version"], changed, row.pk)
         return asked(self.actor, operation)
 
     @extend_schema(
@@ -129,7 +128,7 @@ class ScheduleDetail(ApiView):
         def changed(held: Schedules) -> Schedules:
             return [one for one in held if one.id != row.pk]
 
-        return asked(self.actor, _change(self.actor, row.policy_id, version, changed, -1))
+        return asked(self.actor, _change(self.actor, row.policy_id, version, changed))
 
 
 class SchedulePreview(ApiView):
@@ -171,9 +170,13 @@ def _schedule(actor: Actor, schedule_id: UUID) -> Schedule:
 
 
 def _change(
-    actor: Actor, policy_id: UUID, version: int | None, changed: Callable[[Schedules], Schedules], position: int
+    actor: Actor,
+    policy_id: UUID,
+    version: int | None,
+    changed: Callable[[Schedules], Schedules],
+    schedule_id: UUID | None = None,
 ) -> Operation:
-    """Ask for a policy with other schedules; what is wrong with the one at this position is said by its own fields.
+    """Ask for a policy with other schedules; what is wrong with this one (None: the last) is said by its own fields.
 
     Without a version it is the policy as it is now, which is enough for who adds or deletes: nothing else is replaced.
     """
@@ -181,7 +184,8 @@ def _change(
     version = policy.version if version is None else version
     before = draft_of(policy)
     after = replace(before, schedules=changed(list(before.schedules)))
-    number = position % max(1, len(after.schedules))
+    ids = [one.id for one in after.schedules]
+    number = ids.index(schedule_id) if schedule_id in ids else len(ids) - 1  # another may have removed it meanwhile
     try:
         return request_policy_change(actor, policy_id, after, version=version, now=now())
     except Invalid as problem:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -27,6 +28,7 @@ from vplus_bridge.operations import visible as visible_operations
 from vplus_bridge.operations.actions import allowed_actions
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection.visible import policies_by_name
 from vplus_bridge.protection.words import because
 
 TAGS = ["virtual machines"]
@@ -44,9 +46,10 @@ class ProtectionShape(serializers.Serializer[Mapping[str, Any]]):
 
 
 class PolicyShape(serializers.Serializer[Mapping[str, Any]]):
-    """The policy that a virtual machine is in; one that is not the tenant's bears no guid and no name of its own."""
+    """The policy that a virtual machine is in; one that is not the tenant's bears no ids and no name of its own."""
 
-    guid = serializers.CharField(allow_null=True)
+    id = serializers.UUIDField(allow_null=True, help_text="As /policies/ knows it")
+    guid = serializers.CharField(allow_null=True, help_text="As vPlus knows it")
     name = serializers.CharField(allow_blank=True)
 
 
@@ -198,11 +201,19 @@ def _backups_answer(request: Request, actor: Actor, machine: VirtualMachine, row
 
 def _machine_shapes(actor: Actor, machines: Sequence[VirtualMachine], as_of: datetime | None) -> list[dict[str, Any]]:
     active = visible_operations.active_by_machine(actor, [machine.guid for machine in machines])
-    return [_machine_shape(actor, machine, active.get(machine.guid, []), as_of) for machine in machines]
+    held = policies_by_name(actor, {machine.policy_label for machine in machines})
+    return [
+        _machine_shape(actor, machine, active.get(machine.guid, []), held.get(machine.policy_label), as_of)
+        for machine in machines
+    ]
 
 
 def _machine_shape(
-    actor: Actor, machine: VirtualMachine, active: Sequence[Operation], as_of: datetime | None
+    actor: Actor,
+    machine: VirtualMachine,
+    active: Sequence[Operation],
+    policy_id: UUID | None,
+    as_of: datetime | None,
 ) -> dict[str, Any]:
     why = because(machine, timezone.now())
     newest = {"guid": machine.newest_point_guid, "taken_at": machine.newest_point_at}
@@ -218,7 +229,7 @@ def _machine_shape(
             "next_step": (why.next_step or None) if not machine.gone else None,  # all of them are of backups to come
             "promise_seconds": machine.promise_seconds,
         },
-        "policy": _policy(machine),
+        "policy": _policy(machine, policy_id),
         "last_backup_at": machine.last_backup_at,
         "last_backup_type": machine.last_backup_type or None,
         "last_backup_size": machine.last_backup_size,
@@ -233,8 +244,8 @@ def _machine_shape(
     }
 
 
-def _policy(machine: VirtualMachine) -> dict[str, Any] | None:
+def _policy(machine: VirtualMachine, policy_id: UUID | None) -> dict[str, Any] | None:
     if machine.policy_label:
-        return {"guid": machine.policy_guid or None, "name": machine.policy_label}
+        return {"id": policy_id, "guid": machine.policy_guid or None, "name": machine.policy_label}
     in_policy = machine.policy_guid or machine.policy_name
-    return {"guid": None, "name": _("A policy of your provider")} if in_policy else None
+    return {"id": None, "guid": None, "name": _("A policy of your provider")} if in_policy else None

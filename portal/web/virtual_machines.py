@@ -35,6 +35,8 @@ from vplus_bridge.ownership import visible
 
 STALE_AFTER = 3
 OVERVIEW_ROWS = 5
+MOST_POLICIES = 200
+"""How many names the filter offers."""
 
 
 @require_safe
@@ -116,7 +118,11 @@ def age(at: datetime | None, interval_seconds: float, now: datetime) -> dict[str
 
 def _list_bar(request: ScopedRequest, actor: Actor) -> FilterBar:
     names = visible.virtual_machines(actor).exclude(policy_label="").order_by("policy_label")
-    policies = [(name, name) for name in names.values_list("policy_label", flat=True).distinct()[:200]]
+    labels = list(names.values_list("policy_label", flat=True).distinct()[:MOST_POLICIES])
+    asked = request.GET.get("policy", "").replace("\0", "")
+    if asked and asked not in labels and names.filter(policy_label=asked).exists():
+        labels.append(asked)  # beyond those that fit, and linked to by its own page
+    policies = [(name, name) for name in labels]
     others = [(listing.NO_POLICY, _("No policy")), (listing.OF_PROVIDER, _("A policy of your provider"))]
     return FilterBar(
         request,

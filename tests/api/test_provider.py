@@ -120,6 +120,7 @@ def test_a_policy_of_vplus_is_attached_to_a_tenant_and_taken_back(
         ("p-old", {}, 400, "tenant"),
         ("p-old", {"tenant": "alpha", "name": "gold"}, 400, "name"),
         ("p-old", {"tenant": "alpha", "name": "x" * 121}, 400, "name"),
+        ("p-old", {"tenant": "alpha", "name": "turned \u202e round"}, 400, "name"),
         ("p-old", {"tenant": "alpha", "called": "Nightly"}, 400, "called"),
         ("p-Gold-alpha", {"tenant": "beta"}, 400, "guid"),
         ("p-never", {"tenant": "alpha"}, 404, None),

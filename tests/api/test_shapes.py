@@ -8,6 +8,7 @@ import pytest
 
 from tests.api.conftest import NOW, Rows, Script
 from tests.conftest import Cast
+from tests.policies import kept
 
 MACHINE = """guid uuid name present absent_since protection policy last_backup_at last_backup_type last_backup_size
     last_full_backup_at last_full_backup_size restore_point_count newest_restore_point active_operation next_run_at
@@ -38,6 +39,8 @@ def test_a_virtual_machine(cast: Cast, rows: Rows, alice: Script) -> None:
         newest_point_at=NOW - timedelta(days=1),
         last_backup_type="INCREMENTAL",
     )
+    kept(cast.beta, "Gold daily", vplus_guid="p-beta")
+    policy = kept(cast.alpha, "Gold daily", vplus_guid="p-alpha")
     operation = rows.operation("vm-1", cast.alpha, stage="store", progress=63.5)
     shape = alice.get("virtual-machines/vm-1/").data
     assert list(shape) == MACHINE.split()
@@ -48,7 +51,7 @@ def test_a_virtual_machine(cast: Cast, rows: Rows, alice: Script) -> None:
         "promise_seconds": None,
     }
     assert shape["as_of"] == iso(NOW - timedelta(seconds=12))
-    assert shape["policy"] == {"guid": None, "name": "Gold daily"}
+    assert shape["policy"] == {"id": str(policy.pk), "guid": None, "name": "Gold daily"}
     assert shape["newest_restore_point"] == {"guid": "b-1", "taken_at": iso(NOW - timedelta(days=1))}
     assert shape["active_operation"] == {
         "id": str(operation.pk),

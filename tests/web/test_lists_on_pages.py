@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from portal.web import virtual_machines
 from tenants.models import Tenant
 from tenants.scope import every_tenant
 from tests.api.conftest import NOW, Rows
@@ -137,6 +138,15 @@ def test_filters_and_order(some: None, oscar: Visitor) -> None:
         assert {name: kept[name] for name in asked} == {name: [value] for name, value in asked.items()}, (
             "the form still says what was asked"
         )
+
+
+def test_a_policy_beyond_those_that_the_filter_offers_is_filtered_for_too(
+    some: None, oscar: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_machines, "MOST_POLICIES", 0)
+    page = oscar.get(LIST, policy="Gold")
+    assert names(page) == ["beta"]
+    assert page.form(LIST)["policy"] == ["Gold"]
 
 
 ODD = [

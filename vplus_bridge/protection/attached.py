@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from tenants import audit
 from tenants.refusals import Invalid
 from tenants.rights import ProviderActor, Right
+from tenants.turns import take_turn
 from vplus_bridge.client import plain_name
 from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
@@ -22,7 +23,7 @@ from vplus_bridge.mirror.sole_writer import one_at_a_time
 from vplus_bridge.ownership.by_provider import owned_by
 from vplus_bridge.protection import policy_names
 from vplus_bridge.protection.carrier_wire import promise_of
-from vplus_bridge.protection.drafts import LONGEST_NAME
+from vplus_bridge.protection.drafts import LONGEST_NAME, wrong_name
 from vplus_bridge.protection.mirrored import schedule_record
 from vplus_bridge.protection.models import LIVING, Policy, PolicyMember, PolicyState
 from vplus_bridge.protection.outcome import label_machines
@@ -45,13 +46,17 @@ def attach_policy(
     """
     if actor is not None:
         actor.require(Right.PROVIDER_CHANGE)
+    take_turn(tenant_id)  # so that its own people make none of that name in the same moment
+    one_at_a_time()
     # Locked, so that two who attach it at the same moment do not both find it free.
     row = VplusPolicy.objects.select_for_update(of=("self",)).filter(guid=guid, gone_at=None).first()
     if row is None:
         raise Invalid({"guid": [_("%(guid)s: vPlus has no such policy, or it was not read yet.") % {"guid": guid}]})
     if Policy.objects.filter(vplus_guid=guid, state__in=LIVING).exists():
         raise Invalid({"guid": [_("%(guid)s belongs to a tenant already.") % {"guid": guid}]})
-    called = (name or plain_name(row.name)).strip()[:LONGEST_NAME]
+    called = name.strip() or plain_name(row.name).strip()[:LONGEST_NAME]
+    if wrong := wrong_name(called):
+        raise Invalid({"name": [wrong]})
     if policy_names.called(Policy.objects.filter(tenant_id=tenant_id), called).exists():
         raise Invalid({"name": [_("The tenant has a policy called %(name)s. Give another name.") % {"name": called}]})
     policy = Policy.objects.create(

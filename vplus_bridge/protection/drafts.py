@@ -140,20 +140,25 @@ def schedule_draft(row: models.Schedule) -> ScheduleDraft:
     )
 
 
+def wrong_name(name: str) -> str:
+    """Return what is wrong with a policy's name and what works; empty: nothing."""
+    if not name.strip():
+        return _("Give the policy a name.")
+    if len(name) > LONGEST_NAME:
+        return _("This has %(count)d characters; at most %(most)d fit.") % {"count": len(name), "most": LONGEST_NAME}
+    if not name.isprintable():
+        return _("This has characters that cannot be seen. Type it anew, with visible ones only.")
+    if name.strip() in (NO_POLICY, OF_PROVIDER):
+        words = _("Filters of virtual machines mean something else by “%(name)s”. Choose another name.")
+        return words % {"name": name.strip()}
+    return ""
+
+
 def plain_errors(draft: PolicyDraft) -> FieldErrors:
     """Return what is wrong with the policy's own fields, by field."""
     found: FieldErrors = {}
-    if not draft.name.strip():
-        found["name"] = [_("Give the policy a name.")]
-    elif len(draft.name) > LONGEST_NAME:
-        found["name"] = [
-            _("This has %(count)d characters; at most %(most)d fit.") % {"count": len(draft.name), "most": LONGEST_NAME}
-        ]
-    elif not draft.name.isprintable():
-        found["name"] = [_("This has characters that cannot be seen. Type it anew, with visible ones only.")]
-    elif draft.name.strip() in (NO_POLICY, OF_PROVIDER):
-        words = _("Filters of virtual machines mean something else by “%(name)s”. Choose another name.")
-        found["name"] = [words % {"name": draft.name.strip()}]
+    if wrong := wrong_name(draft.name):
+        found["name"] = [wrong]
     if not 0 <= draft.priority <= HIGHEST_PRIORITY:
         found["priority"] = [
             _("%(priority)s is out of range; use a whole number from 0 to 100, 50 is usual.")

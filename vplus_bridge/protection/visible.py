@@ -29,6 +29,12 @@ def policy(actor: Actor, policy_id: UUID) -> Policy:
     return row
 
 
+def policies_by_name(actor: Actor, names: Collection[str]) -> dict[str, UUID]:
+    """Return the ids of policies that the actor sees by their names, as machines bear these (`policy_names`)."""
+    wanted = [name for name in names if name]
+    return dict(policies(actor).filter(name__in=wanted).values_list("name", "pk")) if wanted else {}
+
+
 def schedules(actor: Actor) -> QuerySet[Schedule]:
     """Return the schedules of the policies that the actor sees."""
     return Schedule.objects.filter(policy__in=policies(actor).values("pk"))
