@@ -20,9 +20,11 @@ from tests.bridge.scenes import (
     tasks,
     vm_row,
 )
+from tests.client.scripted_server import answer
 from tests.conftest import Bridge, Cast
 from vplus_bridge.client import RestoreJobRecord
 from vplus_bridge.mirror import tasks as mirror_tasks
+from vplus_bridge.mirror.restore_jobs import read_restore_jobs
 from vplus_bridge.models import Attempt, ChainTask, Operation, Step
 from vplus_bridge.operations import follow, settle
 from vplus_bridge.operations.restore_follow import refusal_in
@@ -242,6 +244,19 @@ def test_a_job_that_something_contradicts_tells_nothing(members: dict[str, Any],
 def test_two_jobs_that_fit_tell_nothing(restore: Operation) -> None:
     forgotten()
     assert with_jobs(restore, job(), job(guid="j-2", status="FAILED")).state in ("running", "needs_attention")
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(1, "succeeded"), (-10, "needs_attention")], ids=["its own", "an older one"])
+def test_jobs_are_told_apart_by_our_clock(minutes: int, state: str, restore: Operation, vplus: Teller) -> None:
+    """vPlus is an hour ahead: by its clock, each of its jobs began after we sent."""
+    ahead = timedelta(hours=1)
+    began = round((SENT + timedelta(minutes=minutes) + ahead).timestamp() * 1000)
+    told = [{"guid": "j-1", "status": "SUCCESS", "restoreTime": began}]
+    date = (timezone.now() + ahead).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    vplus.server.on("GET /restore-jobs", answer(told, headers=[("Date", date)]))
+    forgotten()
+    read = read_restore_jobs(vplus.client, WEB)
+    assert with_jobs(restore, *read).state == state
 
 
 def test_an_uncertain_restore_is_adopted_only_after_a_whole_read_and_by_absence_of_others(cast: Cast) -> None:

@@ -176,6 +176,12 @@ class RestoreJobRecord(msgspec.Struct, frozen=True, gc=False):
     restored_name: str | None = None
     times: RestoreTimes = RestoreTimes()
 
+    def by_our_clock(self, offset_ms: int | None) -> RestoreJobRecord:
+        """The same with its moment as our clock has it; `offset_ms` is vPlus's clock minus ours, None: not told."""
+        if self.restore_ms is None or not offset_ms:
+            return self
+        return msgspec.structs.replace(self, restore_ms=self.restore_ms - offset_ms)
+
 
 class InfrastructureRecord(msgspec.Struct, frozen=True, gc=False):
     """A hypervisor manager, hypervisor, cluster or storage (vplus-api.md 2.10).

@@ -15,10 +15,11 @@ GAP = "restore_jobs"
 def read_restore_jobs(client: VplusClient, vm_guid: str) -> list[RestoreJobRecord]:
     """Return the restore jobs of one machine's backups; none where they cannot be read. Raises VplusError otherwise.
 
-    The filter is never trusted: a job that names another machine is left out.
+    The filter is never trusted: a job that names another machine is left out. Their moments are by our clock: by vPlus's own
+    an older restore could seem to be later than the one that was asked for.
     """
     try:
-        jobs = [job for page in client.restore_jobs(vm_guid) for job in page]
+        jobs = [job.by_our_clock(client.clock_offset_ms) for page in client.restore_jobs(vm_guid) for job in page]
     except (Forbidden, NotFound) as problem:
         if problem.html:
             raise  # from something in front of vPlus, which says nothing about the call
