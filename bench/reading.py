@@ -120,7 +120,7 @@ def _fill(cast: Any, machines: int, tenants: int) -> None:
             "policy_name": "'Gold daily'",
             "protection_status": "CASE WHEN n % 7 = 0 THEN 'not_protected' ELSE 'unknown' END",
             "protection_reason": "CASE WHEN n % 7 = 0 THEN 'never_backed_up' ELSE 'history_not_read' END",
-            "attention_rank": "CASE WHEN n % 7 = 0 THEN 0 ELSE 3 END",
+            "attention_rank": "CASE WHEN n % 7 = 0 THEN 0 ELSE 4 END",
             "restore_point_count": "5",
             "newest_point_at": "now() - n * interval '1 minute'",
             "newest_point_time_given": "true",

@@ -246,7 +246,9 @@ def test_two_jobs_that_fit_tell_nothing(restore: Operation) -> None:
     assert with_jobs(restore, job(), job(guid="j-2", status="FAILED")).state in ("running", "needs_attention")
 
 
-@pytest.mark.parametrize(("minutes", "state"), [(1, "succeeded"), (-10, "needs_attention")], ids=["its own", "an older one"])
+@pytest.mark.parametrize(
+    ("minutes", "state"), [(1, "succeeded"), (-10, "needs_attention")], ids=["its own", "an older one"]
+)
 def test_jobs_are_told_apart_by_our_clock(minutes: int, state: str, restore: Operation, vplus: Teller) -> None:
     """vPlus is an hour ahead: by its clock, each of its jobs began after we sent."""
     ahead = timedelta(hours=1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tenants.scope import every_tenant, in_tenant
 from tests.conftest import Cast
+from vplus_bridge.mirror import listing
 from vplus_bridge.mirror.policies import POLICIES
 from vplus_bridge.mirror.read_state import CONTACT, TASKS_FULL
 from vplus_bridge.models import (
@@ -368,6 +369,19 @@ def test_a_point_is_held_against_the_promise(age: timedelta, said: tuple[str, st
     policy(), schedule(), with_point(age, NIGHT, tenant=cast.alpha)
     promises.refresh(NIGHT)
     assert judged(NIGHT) == said
+
+
+def test_worst_is_what_has_no_point_then_what_has_an_old_one(cast: Cast, wide: None) -> None:
+    policy(), schedule()
+    with_point(HOUR, NIGHT, "vm-fine", cast.alpha)
+    with_point(2 * ALLOWED, NIGHT, "vm-late", cast.alpha)
+    for days in (20, 30):
+        with_point(timedelta(days=days), NIGHT, f"vm-old-{days}", cast.alpha)
+    machine("vm-never", cast.alpha, restore_point_count=0, newest_point_at=None)
+    promises.refresh(NIGHT)
+    verdict.judge(now=NIGHT)
+    page = listing.page_of(VirtualMachine.objects.all(), "attention", "", 10)
+    assert [row.guid for row in page.rows] == ["vm-never", "vm-old-30", "vm-old-20", "vm-late", "vm-fine"]
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def _write_changes(read: InventoryRead) -> None:
                 missed_listings, restore_point_count, newest_point_guid, newest_point_time_given, last_backup_type,
                 protection_status, protection_reason, attention_rank, first_seen_at, changed_at)
             SELECT {", ".join(f"listed.{name}" for name in FACTS)},
-                false, '', now(), 0, 0, '', true, '', 'unknown', 'history_not_read', 3, now(), now()
+                false, '', now(), 0, 0, '', true, '', 'unknown', 'history_not_read', 4, now(), now()
             FROM pg_temp.listed_vm listed LEFT JOIN vplus_bridge_virtualmachine known USING (guid)
             WHERE known.guid IS NULL OR known.digest <> listed.digest
             ON CONFLICT (guid) DO UPDATE SET {updates}, changed_at = now(),

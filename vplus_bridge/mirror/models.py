@@ -101,7 +101,7 @@ class VirtualMachine(MirrorRow):
     protection_reason = models.CharField(
         max_length=40, default="history_not_read", help_text="a code; words are the faces'"
     )
-    attention_rank = models.PositiveSmallIntegerField(default=3, help_text="0 is worst; orders lists")
+    attention_rank = models.PositiveSmallIntegerField(default=4, help_text="0 is worst; orders lists")
     promise_seconds = models.BigIntegerField(null=True, help_text="how old its newest restore point may be")
     next_run_at = models.DateTimeField(null=True, help_text="of any schedule of its policy")
     turns_at = models.DateTimeField(null=True, help_text="when the verdict gets worse by itself")

@@ -67,8 +67,10 @@ STATUS_OF = {
 }
 """Every verdict follows from its reason."""
 # Worst first; what is gone comes last, since nobody can do anything about it.
-RANK = {"not_protected": 0, "at_risk": 1, "unknown": 3, "protected": 4, "gone": 9}
-OUTDATED_RANK = 2
+RANK = {"not_protected": 0, "at_risk": 2, "unknown": 4, "protected": 5, "gone": 9}
+LOST_RANK = 1
+"""Of what is not protected, that which has an old restore point comes after that which has none."""
+OUTDATED_RANK = 3
 """Of what we cannot judge, that which vPlus itself calls outdated goes first."""
 
 
@@ -175,6 +177,7 @@ _SQL = f"""
             CASE WHEN reason = '{Reason.WITHIN_PROMISE}' THEN old_at
                  WHEN reason = '{Reason.OLDER_THAN_PROMISE}' AND lost_at > %(now)s THEN lost_at END AS turns_at,
             CASE WHEN NOT here THEN {RANK["gone"]}
+                 WHEN reason = '{Reason.PROMISE_LOST}' THEN {LOST_RANK}
                  WHEN reason = '{Reason.VPLUS_OUTDATED}' THEN {OUTDATED_RANK}
                  ELSE CASE CASE reason {_cases()} END
                     {" ".join(f"WHEN '{status}' THEN {RANK[status]}" for status in ProtectionStatus.values)} END
