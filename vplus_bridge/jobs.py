@@ -158,7 +158,7 @@ def inventory_once(vplus: VplusClient) -> inventory.InventoryRead | None:
             moved = assignment.attribute()
             touched = {*read.touched, *moved}
             if touched:
-                promises.refresh(database_now())
+                promises.refresh(database_now(), machines=touched)
                 policy_names.name_policies(touched)
                 told_machines.tell({*touched, *verdict.judge(touched)}.difference(moved))
             restored_from = new_machines.jobs_to_ask()

@@ -2,14 +2,24 @@
 
 from datetime import timedelta
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tenants.scope import every_tenant
 from tests.conftest import Cast
-from tests.protection.test_ledger import EVENING, HOUR, NIGHT, machine
+from tests.protection.test_ledger import EVENING, HOUR, NIGHT, machine, policy, schedule
 from vplus_bridge.mirror.policies import POLICIES, POLICY_DETAILS, SCHEDULES
-from vplus_bridge.models import Policy, PolicyMember, ReadState, VplusPolicy
+from vplus_bridge.models import (
+    Policy,
+    PolicyMember,
+    PolicyPromise,
+    ReadState,
+    VirtualMachine,
+    VplusPolicy,
+    VplusSchedule,
+)
+from vplus_bridge.protection import promises
 from vplus_bridge.protection.drift import note_drift
 
 
@@ -66,3 +76,36 @@ def test_many_policies_are_compared_as_quickly_as_one(cast: Cast) -> None:
         other = kept(6, cast, priority=70)
         statements()
         assert [policy.pk for policy in Policy.objects.exclude(drift=[])] == [other.pk]
+
+
+def test_where_machines_changed_only_their_promises_are_looked_at(cast: Cast) -> None:
+    later = EVENING + timedelta(minutes=1)
+    with every_tenant("test"):
+        for number in (1, 2):
+            policy(f"p-{number}", schedules=(f"s-{number}",)), schedule(f"s-{number}")
+            machine(f"vm-{number}", cast.alpha, policy_guid=f"p-{number}")
+        machine("vm-3", cast.alpha, policy_guid="p-1")
+        promises.refresh(EVENING)
+        VplusSchedule.objects.update(hour_ms=3_600_000)
+        VirtualMachine.objects.filter(guid="vm-3").update(policy_guid="p-2")
+        promises.refresh(later, machines=["vm-3"])
+        computed = dict(PolicyPromise.objects.values_list("policy_guid", "computed_at"))
+        assert computed == {"p-1": EVENING, "p-2": later}
+        VirtualMachine.objects.filter(guid="vm-1").update(policy_guid="p-2")
+        promises.refresh(later, machines=["vm-1"])
+        assert [row.policy_guid for row in PolicyPromise.objects.all()] == ["p-2"]
+
+
+@pytest.mark.parametrize("few", [0, 200], ids=["among all", "one by one"])
+def test_schedules_of_few_policies_are_those_that_are_found_among_all(
+    few: int, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule names its schedules, or a schedule its rules or policies: whichever vPlus tells."""
+    monkeypatch.setattr(promises, "FEW_POLICIES", few)
+    with every_tenant("test"):
+        policy("p-1", schedules=("s-1",)), schedule("s-1")
+        policy("p-2", schedules=()), schedule("s-2", rule_guids=["r-p-2"])
+        policy("p-3", rules=None), schedule("s-3", policy_guids=["p-3"])
+        policy("p-4", schedules=("s-4",)), schedule("s-4", rule_guids=["r-p-2"])
+        found = promises.promised_of(["p-1", "p-2", "p-3", "p-none"])
+    assert [len(found[guid].timetables) for guid in ("p-1", "p-2", "p-3", "p-none")] == [1, 2, 1, 0]

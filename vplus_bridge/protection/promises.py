@@ -8,6 +8,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
 
 from vplus_bridge.mirror.models import VirtualMachine, VplusPolicy, VplusSchedule
 from vplus_bridge.mirror.sole_writer import one_at_a_time
@@ -26,6 +29,8 @@ from vplus_bridge.protection.timetable import (
 
 VM_BACKUP = "VM_BACKUP"
 COMPUTED_FOR = timedelta(days=1)
+FEW_POLICIES = 200
+"""For so many their schedules are looked for one by one; for more all are read."""
 
 
 @dataclass
@@ -50,23 +55,32 @@ class Promised:
         return PromiseState.CANNOT_TELL if self.doubtful else PromiseState.NONE
 
 
-def refresh(now: datetime) -> None:
-    """Bring every promise up to date with the mirror; what was due by an old one is written to the ledger before.
+def refresh(now: datetime, *, machines: Collection[str] | None = None) -> None:
+    """Bring promises up to date with the mirror; what was due by an old one is written to the ledger before.
 
-    One at a time, with those who write machines: each does what follows from the rows that it sees.
+    All of them, or, where only machines changed, those to these machines; one to nobody any more ends in either case. One at
+    a time, with those who write machines: each does what follows from the rows that it sees.
     """
     one_at_a_time()
-    pairs = set(
-        VirtualMachine.objects.exclude(policy_guid="").order_by().values_list("tenant_id", "policy_guid").distinct()
-    )
-    kept = {(row.tenant_id, row.policy_guid): row for row in PolicyPromise.objects.all()}
+    in_policies = VirtualMachine.objects.exclude(policy_guid="").order_by()
+    pairs = _pairs(in_policies)
+    known = PolicyPromise.objects.values_list("tenant_id", "policy_guid", "pk")
+    nobodys = [pk for tenant_id, policy_guid, pk in known if (tenant_id, policy_guid) not in pairs]
+    PolicyPromise.objects.filter(pk__in=nobodys).delete()
+    rows = PolicyPromise.objects.all()
+    if machines is not None:
+        pairs = _pairs(in_policies.filter(guid__in=list(machines)))
+        rows = rows.filter(policy_guid__in={policy_guid for _, policy_guid in pairs})
+    kept = {(row.tenant_id, row.policy_guid): row for row in rows}
     promised = promised_of({policy_guid for _, policy_guid in pairs})
-    for pair, row in kept.items():
-        if pair not in pairs:
-            row.delete()
     for pair in pairs:
         row = kept.get(pair) or PolicyPromise(tenant_id=pair[0], policy_guid=pair[1], written_until=now)
         _keep(row, promised[row.policy_guid], now)
+
+
+def _pairs(machines: QuerySet[VirtualMachine]) -> set[tuple[UUID | None, str]]:
+    """Return whose machines are in which policies of vPlus."""
+    return set(machines.values_list("tenant_id", "policy_guid").distinct())
 
 
 def _keep(row: PolicyPromise, promised: Promised, now: datetime) -> None:
@@ -90,7 +104,7 @@ def promised_of(policy_guids: Iterable[str]) -> dict[str, Promised]:
     wanted = set(policy_guids)
     policies = VplusPolicy.objects.filter(guid__in=wanted, gone_at=None).only("guid", "active", "rules")
     known = {row.guid: row for row in policies}
-    schedules = {row.guid: row for row in VplusSchedule.objects.filter(gone_at=None)}
+    schedules = {row.guid: row for row in _schedules_of(known)}
     by_rule, by_policy = defaultdict(set), defaultdict(set)
     for row in schedules.values():
         for guid in row.rule_guids or ():
@@ -105,6 +119,20 @@ def promised_of(policy_guids: Iterable[str]) -> dict[str, Promised]:
         else:
             found[guid] = _of_policy(policy, schedules, by_rule, by_policy[guid])
     return found
+
+
+def _schedules_of(policies: Mapping[str, VplusPolicy]) -> QuerySet[VplusSchedule]:
+    """Return the schedules that could back up the machines of these policies: all, where that is asked for many."""
+    rows = VplusSchedule.objects.filter(gone_at=None)
+    if len(policies) > FEW_POLICIES:
+        return rows
+    rules = [rule for policy in policies.values() for rule in policy.rules or ()]
+    named = {guid for rule in rules for guid in rule["schedule_guids"]}
+    return rows.filter(
+        Q(guid__in=named)
+        | Q(rule_guids__overlap=[rule["guid"] for rule in rules])
+        | Q(policy_guids__overlap=list(policies))
+    )
 
 
 def _of_ours(vplus_guids: Collection[str]) -> dict[str, Promised]:
