@@ -60,6 +60,8 @@ class BoundedJson(JSONParser):
             said = json.loads(text, parse_constant=_no_such_number, object_pairs_hook=_each_once)
             if "\\u" in text:  # a name or a text can hold half a character, which no answer and no row could repeat
                 json.dumps(said, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise ParseError("The body holds half a character, a surrogate on its own, which is no text.") from None
         except (ValueError, RecursionError):
             raise ParseError("The body is not JSON.") from None
         return said

@@ -144,10 +144,8 @@ def _schedules(runs: Iterable[Run]) -> set[str]:
 
 
 def _by(run: Run, policies: Mapping[str, str]) -> str:
-    """Return whose doing it is: the policy of the schedule where it is one's own, else that it was one, else vPlus."""
-    if not any(task.schedule_guid for task in run.tasks):
-        return "vPlus"
-    return policies.get(run.head.schedule_guid) or _("Schedule")
+    named = (task.schedule_guid for task in run.tasks if task.schedule_guid)
+    return tasks_shown.by_schedule(run.head.schedule_guid or next(named, ""), policies)
 
 
 def _by_url(run: Run, slug: str) -> str:

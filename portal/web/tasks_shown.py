@@ -23,6 +23,7 @@ from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.moves import Kind
 from vplus_bridge.operations.told_tasks import news_number
 from vplus_bridge.ownership import visible
+from vplus_bridge.protection import visible as protection
 
 TASK_WORDS: Final = {
     "EXPORT": lazy("Export"),
@@ -108,7 +109,8 @@ def task_rows(actor: Actor, rows: Sequence[Task], slug: str, now: datetime) -> l
     names = dict(visible.virtual_machines(actor).filter(guid__in=guids).values_list("guid", "name")) if guids else {}
     may_end = cancellable(actor, rows)
     askers = operations.operations_of_tasks(actor, [row.guid for row in rows])
-    shown_rows = [_task_row(row, names, may_end, slug, now) for row in rows]
+    policies = protection.policy_names_of_schedules(actor, {row.schedule_guid for row in rows if row.schedule_guid})
+    shown_rows = [_task_row(row, names, policies, may_end, slug=slug, now=now) for row in rows]
     return [
         replace(row, by=asked.requested_by_name, by_url=shown.operation_url(asked, slug))
         if (asked := askers.get(row.guid))
@@ -141,7 +143,15 @@ def cancellable(actor: Actor, rows: Sequence[Task]) -> set[str]:
     return set(live) - set(operations.operations_of_tasks(actor, live))
 
 
-def _task_row(row: Task, names: Mapping[str, str], may_end: AbstractSet[str], slug: str, now: datetime) -> TaskRow:
+def _task_row(
+    row: Task,
+    names: Mapping[str, str],
+    policies: Mapping[str, str],
+    may_end: AbstractSet[str],
+    *,
+    slug: str,
+    now: datetime,
+) -> TaskRow:
     zone = timezone.get_current_timezone()
     window = [moment for moment in (row.window_start, row.window_end) if moment]
     name = names.get(row.virtual_machine_guid, "")
@@ -155,7 +165,7 @@ def _task_row(row: Task, names: Mapping[str, str], may_end: AbstractSet[str], sl
         vm_name=name or _("Not among yours any more"),
         vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
         backup_words=operation_words.type_word(row.backup_type) if row.backup_type else "",
-        by=_by(row),
+        by=by_schedule(row.schedule_guid, policies),
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.shown_at,
@@ -163,8 +173,11 @@ def _task_row(row: Task, names: Mapping[str, str], may_end: AbstractSet[str], sl
     )
 
 
-def _by(task: Task) -> str:
-    return _("Schedule") if task.schedule_guid else "vPlus"
+def by_schedule(schedule_guid: str, policies: Mapping[str, str]) -> str:
+    """Return whose doing it is: the schedule's policy where that is one's own, else that it was one, else vPlus."""
+    if not schedule_guid:
+        return "vPlus"
+    return policies.get(schedule_guid) or _("Schedule")
 
 
 def _by_schedule(slug: str, guid: str) -> str:

@@ -55,7 +55,9 @@ def test_a_body_that_is_no_json(oscar: Script, body: Any) -> None:
 @pytest.mark.parametrize("body", ['{"\\ud800": 1}', '{"name": {"\\udfff\\ud800": []}}', '{"name": ["\\ud83d"]}'])
 @pytest.mark.parametrize("path", ["policies/", "schedules/preview/", "tokens/", "operations/"])
 def test_half_a_character_is_no_text(alice: Script, path: str, body: str) -> None:
-    is_problem(alice.post(path, body), 400, "parse_error")
+    answer = alice.post(path, body)
+    is_problem(answer, 400, "parse_error")
+    assert "half a character" in answer.data["detail"]
     is_problem(alice.post(path, body, key="one"), 400, "parse_error")
 
 

@@ -147,10 +147,12 @@ def test_a_wrong_field_is_named_and_nothing_starts(
 
 
 def test_a_machine_that_is_gone_cannot_be_backed_up(cast: Cast, mirrored: Bridge) -> None:
-    with pytest.raises(Invalid) as refusal:
-        ask(cast.oscar, "vm-alpha-gone", "vm-alpha-web")
-    assert "files-01 is no longer on the platform" in refusal.value.errors["virtual_machines"][0]
+    with pytest.raises(NoneStarted, match="files-01 is no longer on the platform"):
+        ask(cast.oscar, "vm-alpha-gone")
     assert mirrored.send() == 0
+    both = ask(cast.oscar, "vm-alpha-gone", "vm-alpha-web")
+    assert [(one.virtual_machine, one.code) for one in both.refused] == [("vm-alpha-gone", "vm_gone")]
+    assert mirrored.send() == 1
 
 
 def test_what_is_somebody_elses_is_not_found(cast: Cast, mirrored: Bridge) -> None:

@@ -271,6 +271,9 @@ def test_a_run_is_by_the_policy_whose_schedule_it_was_where_one_sees_that(
     page = vera.get(ACTIVITY)
     assert sorted(row[4] for row in page.rows()) == ["Gold of alpha", "Schedule"]
     assert page.link("Gold of alpha") == f"{ACTIVITY}?schedule=s-gold"
+    tasks = [" | ".join(row) for row in vera.get(f"{ACTIVITY}tasks/").rows()]
+    assert sorted(("Gold of alpha" in row, "Schedule" in row) for row in tasks) == [(False, True), (True, False)]
+    assert not any("beta" in row for row in tasks)
     rows.grant(cast.vera, "vm-2", role="viewer")
     rows.task("t-db", "vm-2", cast.alpha, schedule_guid="s-gold")
     assert [row[4] for row in vera.get(ACTIVITY).rows()] == ["Schedule"], "the policy is of machines not granted"

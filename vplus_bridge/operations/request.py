@@ -84,12 +84,12 @@ def request_backups(actor: Actor, wish: BackupWish, *, now: datetime) -> Asked:
     for guid in guids:
         actor.require(Right.BACK_UP, guid)
     window = _window(wish, now)
-    errors = {**_field_errors(wish, now, window), **_gone_errors(machines)}
+    errors: dict[str, Sequence[str]] = {**_field_errors(wish, now, window)}
     destinations = {row.destination_guid: row.label for row in visible.destinations(actor)}
     errors.update(_destination_errors(wish, destinations, actor.tenant_name))
     places = places_of(actor, machines)
     if not errors:
-        errors.update(_nowhere_errors(wish, list(places.values())))
+        errors.update(_nowhere_errors(wish, [places[machine.guid] for machine in machines if not machine.gone]))
     if errors:
         raise Invalid(errors)
 
@@ -174,18 +174,6 @@ def _field_errors(wish: BackupWish, now: datetime, window: tuple[datetime, datet
     return errors
 
 
-def _gone_errors(machines: Sequence[VirtualMachine]) -> Errors:
-    gone = [machine for machine in machines if machine.gone]
-    if not gone:
-        return {}
-    return {
-        "virtual_machines": [
-            f"{machine.name} is no longer on the platform, so it cannot be backed up. Its restore points are kept."
-            for machine in gone
-        ]
-    }
-
-
 def _destination_errors(wish: BackupWish, destinations: Mapping[str, str], tenant_name: str) -> Errors:
     if not destinations:
         return {"destination": [f"No backup destination is allowed for {tenant_name}. Ask your provider."]}
@@ -214,6 +202,11 @@ def _nowhere_errors(wish: BackupWish, places: Sequence[Places]) -> Errors:
 
 def _cannot(machine: VirtualMachine, place: Places, wish: BackupWish) -> RefusedOne | None:
     """Return why this machine of several cannot be backed up, or not to where was wished; None where it can."""
+    if machine.gone:
+        message = (
+            f"{machine.name} is no longer on the platform, so it cannot be backed up. Its restore points are kept."
+        )
+        return RefusedOne(machine.guid, machine.name, "vm_gone", message)
     if place.code:
         return RefusedOne(machine.guid, machine.name, place.code, place.why)
     if wish.destination is not None and wish.destination not in place.labels:
