@@ -36,6 +36,7 @@ KNOWS_THE_SIGNED_IN = {
 # Faces start from accessors (ownership/visible.py, operations/visible.py, ownership/by_provider.py), never at tables.
 FACES_AT_TABLES = {
     ("portal/health.py", "ReadState"): "when vPlus was read: no tenant's data, and no tenant is known there",
+    ("portal/sign_in.py", "Authenticator"): "allauth's: how many keys one has, to name the next",
     ("portal/web/account.py", "Authenticator"): "allauth's: one's own second factors",
 }
 TELLS_POSTGRESQL_WHO_ASKS = {"tenants/scope.py", "tenants/row_security.py"}
