@@ -13,6 +13,7 @@ from vplus_bridge.keyset import Key, Keyset
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
 from vplus_bridge.mirror.words import why_not_restorable
 from vplus_bridge.operations import visible as visible_operations
+from vplus_bridge.operations.backup_places import kept_at
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.words import warning_words
 from vplus_bridge.ownership import visible
@@ -77,8 +78,18 @@ def backup_shapes(actor: Actor, machine: VirtualMachine, backups: Sequence[Backu
     """Return backups as BackupShape knows them, in the same number of SQL statements however many they are."""
     makers = visible_operations.makers_of(actor, [backup.guid for backup in backups])
     labels = dict(visible.destinations(actor).values_list("destination_guid", "label"))
-    ids = schedules.our_ids(actor, {backup.origin_guid for backup in backups if backup.origin_guid})
-    return [_backup_shape(machine, backup, makers.get(backup.guid), labels, ids) for backup in backups]
+    of_schedules = visible_operations.schedules_of_backups(actor, backups)
+    ids = schedules.our_ids(actor, set(of_schedules.values()))
+    return [
+        _backup_shape(
+            machine,
+            backup,
+            makers.get(backup.guid),
+            labels,
+            _origin(backup, makers, of_schedules.get(backup.guid), ids),
+        )
+        for backup in backups
+    ]
 
 
 def _backup_shape(
@@ -86,10 +97,10 @@ def _backup_shape(
     backup: Backup,
     maker: Operation | None,
     labels: Mapping[str, str],
-    ids: Mapping[str, UUID],
+    origin: dict[str, Any],
 ) -> dict[str, Any]:
     asked = maker.plan.get("backup_type") if maker else None
-    place = backup.destination_guid
+    place = kept_at(backup, maker)
     as_of: datetime | None = machine.history_read_at
     return {
         "guid": backup.guid,
@@ -110,7 +121,7 @@ def _backup_shape(
         "parent": backup.parent_guid or None,
         "restorable": backup.restorable,
         "restorable_reason": why_not_restorable(backup),
-        "origin": _origin(backup, maker, ids),
+        "origin": origin,
         "warnings": warning_shapes(_warning_codes(backup, asked)),
         "as_of": as_of,
     }
@@ -132,11 +143,14 @@ def _warning_codes(backup: Backup, asked: str | None) -> list[str]:
     return [code for code, holds in said.items() if holds]
 
 
-def _origin(backup: Backup, maker: Operation | None, ids: Mapping[str, UUID]) -> dict[str, Any]:
-    kind = "operation" if maker else ORIGINS.get(backup.origin_type, "unknown")
+def _origin(
+    backup: Backup, makers: Mapping[str, Operation], schedule: str | None, ids: Mapping[str, UUID]
+) -> dict[str, Any]:
+    maker = makers.get(backup.guid)
+    kind = "operation" if maker else ORIGINS.get(backup.origin_type, "schedule" if schedule else "unknown")
     return {
         "kind": kind,
         "operation": maker.pk if maker else None,
         "requested_by": maker.requested_by_name if maker else None,
-        "schedule": (ids.get(backup.origin_guid) or backup.origin_guid or None) if kind == "schedule" else None,
+        "schedule": ids.get(schedule, schedule) if schedule and kind == "schedule" else None,
     }

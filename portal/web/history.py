@@ -18,7 +18,6 @@ from portal.web.wording import operation_words
 from portal.web.wording.badges import BACKUP
 from vplus_bridge.keyset import Key, Keyset, page_of
 from vplus_bridge.mirror.models import Backup
-from vplus_bridge.operations import visible as operations
 from vplus_bridge.ownership import visible
 
 NEWEST_BACKUPS = Keyset("newest", (Key("taken_at", descending=True, nullable=True), Key("guid")))
@@ -46,7 +45,7 @@ def vm_restore_points(request: ScopedRequest, tenant_slug: str, guid: str) -> Ht
     if as_list:
         rows = visible.restore_points(actor, guid)
         page = page_of(rows.order_by(), NEWEST_BACKUPS, bar.cursor, bar.size)
-        known = points.chains(actor, guid), points.labels(actor)
+        known = points.chains(actor, guid), points.places(actor, page.rows)
         context |= {
             "points": shown.point_rows(
                 page.rows, *known, machine.newest_point_guid, now, restore=context["restore_url"]
@@ -70,9 +69,8 @@ def vm_backups(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespo
     bar = _backup_bar(request)
     rows = _filtered_backups(everything, bar)
     page = page_of(rows, NEWEST_BACKUPS, bar.cursor, bar.size)
-    makers = operations.makers_of(actor, [row.guid for row in page.rows])
     context = detail(actor, machine, "backups", now) | {
-        "backups": shown.backup_rows(page.rows, makers, points.labels(actor), tenant_slug),
+        "backups": shown.backup_rows(actor, page.rows),
         "filters": bar.context(),
     }
     context |= pager(bar, page, rows.count())

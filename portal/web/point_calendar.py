@@ -169,12 +169,13 @@ def month_calendar(
     elif day and not any(row.restorable for row in of_day) and bounds["newest"]:
         before, after = _around(restorable, _midnight(day, zone))
         nearest = _nearest(day, before, after, link, now, empty=True)
-    names = points.labels(actor)
     chains = points.chains(actor, machine.guid)
     undated = restorable.filter(taken_at=None)[:UNDATED_SHOWN] if bounds["undated"] else []
 
     def rows(backups: Iterable[Backup]) -> list[shown.PointRow]:
-        return shown.point_rows(backups, chains, names, machine.newest_point_guid, now, restore=restore)
+        found = list(backups)
+        places = points.places(actor, found)
+        return shown.point_rows(found, chains, places, machine.newest_point_guid, now, restore=restore)
 
     return MonthCalendar(
         title=date_format(month, "F Y"),

@@ -145,7 +145,7 @@ def _schedules(runs: Iterable[Run]) -> set[str]:
 
 def _by(run: Run, policies: Mapping[str, str]) -> str:
     named = (task.schedule_guid for task in run.tasks if task.schedule_guid)
-    return tasks_shown.by_schedule(run.head.schedule_guid or next(named, ""), policies)
+    return shown.by_schedule(run.head.schedule_guid or next(named, ""), policies)
 
 
 def _by_url(run: Run, slug: str) -> str:

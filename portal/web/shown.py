@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.web import points
 from portal.web.seven_days import Strip
 from portal.web.wording import moments, operation_words
 from portal.web.wording.badges import Badge, Word, backup_badge, interim_badge, operation_badge, protection_badge
@@ -17,11 +18,13 @@ from tenants.rights import Actor
 from vplus_bridge.mirror.models import Backup, TimeSource, VirtualMachine
 from vplus_bridge.mirror.words import why_failed
 from vplus_bridge.operations import cancel
+from vplus_bridge.operations import visible as operations
 from vplus_bridge.operations.actions import BACK_UP, RESTORE, allowed_actions
 from vplus_bridge.operations.estimate import seconds_left
 from vplus_bridge.operations.models import Operation
 from vplus_bridge.operations.told import news_number
 from vplus_bridge.operations.words import error_words
+from vplus_bridge.protection import visible as protection
 from vplus_bridge.protection.verdict import Reason
 from vplus_bridge.protection.words import because
 
@@ -283,13 +286,14 @@ class BackupRow:
 def point_rows(
     points: Iterable[Backup],
     chains: Mapping[str, datetime | None],
-    labels: Mapping[str, str],
+    places: Mapping[str, str],
     newest_guid: str,
     now: datetime,
     *,
     restore: str = "",
 ) -> list[PointRow]:
-    """Return restore points as rows. ``chains``: by guid, when the full backup was taken that an incremental needs.
+    """Return restore points as rows. ``chains``: by guid, when the full backup was taken that an incremental needs;
+    ``places``: by guid, where each is kept.
 
     ``restore`` is the address of the machine's page [Restore], empty where one may not.
     """
@@ -301,7 +305,7 @@ def point_rows(
             type_word=operation_words.type_word(point.type),
             chain_words=_chain_words(point, chains, now),
             size=point.size,
-            destination=labels.get(point.destination_guid, ""),
+            destination=places[point.guid],
             last_good=point.guid == newest_guid,
             restore_url=f"{restore}?{urlencode({'point': point.guid})}" if restore else "",
         )
@@ -317,18 +321,31 @@ def _chain_words(point: Backup, chains: Mapping[str, datetime | None], now: date
     return _("needs Full of %(when)s") % {"when": when}
 
 
-def backup_rows(
-    backups: Iterable[Backup], makers: Mapping[str, Operation], labels: Mapping[str, str], slug: str
-) -> list[BackupRow]:
-    """Return backup records as rows."""
-    tasks = reverse("tenant:tasks", kwargs={"tenant_slug": slug})
-    return [
-        _backup_row(backup, makers.get(backup.guid), labels, f"{tasks}?{urlencode({'backup': backup.guid})}")
-        for backup in backups
-    ]
+def by_schedule(schedule_guid: str, policies: Mapping[str, str]) -> str:
+    """Return whose doing it is: the schedule's policy where that is one's own, else that it was one, else vPlus."""
+    if not schedule_guid:
+        return "vPlus"
+    return policies.get(schedule_guid) or _("Schedule")
 
 
-def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, str], tasks_url: str) -> BackupRow:
+def backup_rows(actor: Actor, backups: Sequence[Backup]) -> list[BackupRow]:
+    """Return backup records as rows, in the same number of SQL statements however many they are."""
+    makers = operations.makers_of(actor, [backup.guid for backup in backups])
+    places = points.places(actor, backups, makers)
+    of_schedules = operations.schedules_of_backups(actor, backups)
+    policies = protection.policy_names_of_schedules(actor, set(of_schedules.values()))
+    tasks = reverse("tenant:tasks", kwargs={"tenant_slug": actor.tenant_slug})
+    rows = []
+    for backup in backups:
+        maker, schedule = makers.get(backup.guid), of_schedules.get(backup.guid)
+        by = by_schedule(schedule, policies) if schedule else _origin_words(backup.origin_type)
+        tasks_url = f"{tasks}?{urlencode({'backup': backup.guid})}"
+        by = maker.requested_by_name if maker else by
+        rows.append(_backup_row(backup, maker, by=by, destination=places[backup.guid], tasks_url=tasks_url))
+    return rows
+
+
+def _backup_row(backup: Backup, maker: Operation | None, *, by: str, destination: str, tasks_url: str) -> BackupRow:
     fell_back = maker is not None and "full_instead_of_incremental" in maker.warnings
     notes = [_("full instead of incremental")] if fell_back else []
     if backup.taken_at_source == TimeSource.FINISHED:
@@ -344,8 +361,8 @@ def _backup_row(backup: Backup, maker: Operation | None, labels: Mapping[str, st
         waited=_spent(sum(waits)),
         exported=_spent(backup.export_seconds),
         stored=_spent(backup.store_seconds),
-        destination=labels.get(backup.destination_guid, ""),
-        by=maker.requested_by_name if maker else _origin_words(backup.origin_type),
+        destination=destination,
+        by=by,
         reason=_failure_words(backup, maker),
         tasks_url=tasks_url,
     )

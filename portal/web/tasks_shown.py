@@ -165,19 +165,12 @@ def _task_row(
         vm_name=name or _("Not among yours any more"),
         vm_url=shown.machine_url("vm_detail", slug, row.virtual_machine_guid) if name else "",
         backup_words=operation_words.type_word(row.backup_type) if row.backup_type else "",
-        by=by_schedule(row.schedule_guid, policies),
+        by=shown.by_schedule(row.schedule_guid, policies),
         by_url=_by_schedule(slug, row.schedule_guid),
         window_words=" – ".join(moments.clock_words(moment, now, zone) for moment in window),
         started_at=row.shown_at,
         cancel_url=cancel_address(row, slug) if row.guid in may_end else "",
     )
-
-
-def by_schedule(schedule_guid: str, policies: Mapping[str, str]) -> str:
-    """Return whose doing it is: the schedule's policy where that is one's own, else that it was one, else vPlus."""
-    if not schedule_guid:
-        return "vPlus"
-    return policies.get(schedule_guid) or _("Schedule")
 
 
 def _by_schedule(slug: str, guid: str) -> str:

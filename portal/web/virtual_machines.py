@@ -96,7 +96,7 @@ def vm_detail(request: ScopedRequest, tenant_slug: str, guid: str) -> HttpRespon
     context["vm"] |= {"last_backup": _fact(newest[0] if newest else None), "last_full": _fact(full)}
     context |= {
         "points": shown.point_rows(
-            newest, {}, points.labels(actor), machine.newest_point_guid, now, restore=context["restore_url"]
+            newest, {}, points.places(actor, newest), machine.newest_point_guid, now, restore=context["restore_url"]
         ),
         "operations": latest_runs(actor, guid, OVERVIEW_ROWS, now),
         "points_url": shown.machine_url("vm_restore_points", tenant_slug, guid),

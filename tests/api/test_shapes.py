@@ -128,6 +128,39 @@ def test_a_backup_and_what_was_asked_for(cast: Cast, rows: Rows, alice: Script) 
 
 
 @pytest.mark.parametrize(
+    "case",
+    [
+        ({}, {"destination": "bd-1"}, {"guid": "bd-1", "name": "Vault A"}),
+        ({"status": "FAILED"}, {"destination": "bd-1"}, None),
+        ({}, {"destination": "bd-1", "by_policy": True}, None),
+        ({"destination_guid": "bd-2"}, {"destination": "bd-1"}, {"guid": "bd-2", "name": ""}),
+    ],
+    ids=["sent there", "never stored", "chosen by a rule", "vPlus says otherwise"],
+)
+def test_where_vplus_does_not_tell_a_backup_is_kept_where_it_was_sent(
+    cast: Cast, rows: Rows, alice: Script, case: tuple[dict[str, Any], dict[str, Any], dict[str, str] | None]
+) -> None:
+    facts, plan, expected = case
+    rows.machine("vm-1", cast.alpha)
+    rows.destination("bd-1", cast.alpha, label="Vault A")
+    rows.operation("vm-1", cast.alpha, state="succeeded", backup_guid="b-1", plan={"backup_type": "FULL", **plan})
+    rows.backup("b-1", "vm-1", cast.alpha, NOW, **facts)
+    assert alice.get("virtual-machines/vm-1/backups/").data["results"][0]["destination"] == expected
+
+
+def test_where_vplus_does_not_tell_a_backup_is_of_the_schedule_whose_run_made_it(
+    cast: Cast, rows: Rows, alice: Script
+) -> None:
+    rows.machine("vm-1", cast.alpha)
+    rows.backup("b-1", "vm-1", cast.alpha, NOW)
+    rows.backup("b-2", "vm-1", cast.alpha, NOW - timedelta(days=1))
+    rows.task("t-1", "vm-1", cast.alpha, schedule_guid="s-1", run_backup_guid="b-1", run_ended=True)
+    rows.task("t-2", "vm-1", cast.alpha, run_backup_guid="b-2", run_ended=True)
+    origins = [one["origin"] for one in alice.get("virtual-machines/vm-1/backups/").data["results"]]
+    assert [(one["kind"], one["schedule"]) for one in origins] == [("schedule", "s-1"), ("unknown", None)]
+
+
+@pytest.mark.parametrize(
     ("facts", "reason"),
     [
         ({"status": "FAILED"}, "failed"),

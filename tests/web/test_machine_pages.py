@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from tenants.scope import every_tenant
 from tests.api.conftest import Rows
 from tests.conftest import Cast
+from tests.policies import kept
 from tests.web.conftest import LIST, Visitor, ago, local_day
+from vplus_bridge.models import Carrier
 from vplus_bridge.protection.verdict import Reason
 
 
@@ -236,6 +239,27 @@ def test_backups_are_all_records_with_the_cause_in_our_words(cast: Cast, rows: R
     day = local_day(days=2)
     assert 1 <= len(vera.get(f"{LIST}vm-1/backups/", from_day=day).rows()) <= 4
     assert "Nothing matches." in vera.get(f"{LIST}vm-1/backups/", to_day="2001-01-01").main.text
+
+
+def test_whose_a_backup_is_and_where_it_is_kept_is_told_where_vplus_does_not(
+    cast: Cast, rows: Rows, oscar: Visitor
+) -> None:
+    rows.machine("vm-1", cast.alpha, name="web-01")
+    rows.destination("bd-1", cast.alpha, label="Vault A")
+    policy = kept(cast.alpha, "Gold daily", "vm-1")
+    with every_tenant("test"):
+        facts = {"wire_name": "w", "spec": {}, "valid_from": ago(days=9), "valid_until": ago(days=-9)}
+        row = policy.schedules.get()
+        Carrier.objects.create(tenant=cast.alpha, schedule=row, position=1, vplus_guid="s-1", **facts)
+    for days, guid in enumerate(("b-asked", "b-planned", "b-other"), 1):
+        rows.backup(guid, "vm-1", cast.alpha, ago(days=days))
+    rows.operation("vm-1", cast.alpha, state="succeeded", backup_guid="b-asked", plan={"destination": "bd-1"})
+    rows.task("t-1", "vm-1", cast.alpha, schedule_guid="s-1", run_backup_guid="b-planned")
+    asked, planned, other = [" | ".join(row) for row in oscar.get(f"{LIST}vm-1/backups/").rows()]
+    assert ("Vault A" in asked, "Alice" in asked, "Gold daily" in planned) == (True, True, True)
+    assert "Vault A" not in planned + other
+    assert "Gold daily" not in asked + other
+    assert "Vault A" in oscar.get(f"{LIST}vm-1/restore-points/", view="list").main.text
 
 
 def test_empty_tabs_say_so(cast: Cast, rows: Rows, oscar: Visitor) -> None:

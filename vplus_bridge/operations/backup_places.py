@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from tenants.rights import Actor
 from vplus_bridge import connection
-from vplus_bridge.mirror.models import VirtualMachine
+from vplus_bridge.mirror.backups import RESTORABLE
+from vplus_bridge.mirror.models import Backup, VirtualMachine
+from vplus_bridge.operations.models import Operation
 from vplus_bridge.ownership import visible
 
 
@@ -23,6 +25,16 @@ class Places:
     code: str = ""
     why: str = ""
     by_policy: bool = False
+
+
+def kept_at(backup: Backup, maker: Operation | None) -> str:
+    """Return the guid of the destination that keeps a stored backup: by vPlus's word, else where our operation sent it.
+
+    Poor servers do not tell. Empty where neither says it; what a rule of vPlus chose, we did not.
+    """
+    if backup.destination_guid or maker is None or backup.status not in RESTORABLE or maker.plan.get("by_policy"):
+        return backup.destination_guid
+    return str(maker.plan.get("destination") or "")
 
 
 def has_no_place(machine: VirtualMachine) -> bool:
