@@ -133,6 +133,20 @@ def test_a_short_listing_marks_nothing_and_says_so(database: None, vplus: Teller
     assert "1 of 2 announced came" in state_of(INVENTORY).counts["shortcoming"]
 
 
+def test_a_list_without_any_machine_is_believed_only_when_it_stays_so(database: None, vplus: Teller) -> None:
+    vplus.machines(vm_record("vm-1"), vm_record("vm-2"))
+    read_inventory(vplus.client)
+    vplus.machines()
+    for _ in range(29):
+        assert read_inventory(vplus.client).absent == []
+    vplus.machines(vm_record("vm-1"), vm_record("vm-2"))
+    assert set(read_inventory(vplus.client).back) == {"vm-1", "vm-2"}
+    vplus.machines()
+    absent = [read_inventory(vplus.client).absent for _ in range(30)]
+    assert set(absent.pop()) == {"vm-1", "vm-2"}
+    assert not any(absent)
+
+
 def test_a_record_that_cannot_be_read_marks_nobody_absent(database: None, vplus: Teller) -> None:
     vplus.machines(vm_record("vm-1"), vm_record("vm-2"))
     read_inventory(vplus.client)

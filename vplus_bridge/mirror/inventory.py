@@ -15,6 +15,8 @@ from vplus_bridge.mirror.sole_writer import one_at_a_time
 
 REASON = "mirror: inventory"
 LISTINGS_UNTIL_ABSENT = 2
+EMPTY_LISTINGS_UNTIL_ABSENT = 30
+"""A list without any machine is whole, but looks the same where our account lost a right, or vPlus's database is set up anew."""
 
 # Column of the mirror -> its type in the temporary table. Order is that of _row.
 FACTS = {
@@ -179,7 +181,7 @@ def _write_changes(read: InventoryRead) -> None:
                     AND NOT EXISTS (SELECT FROM pg_temp.listed_vm listed WHERE listed.guid = vm.guid)
                 RETURNING guid, absent_since IS NOT NULL
                 """,
-                [LISTINGS_UNTIL_ABSENT],
+                [LISTINGS_UNTIL_ABSENT if read.listed else EMPTY_LISTINGS_UNTIL_ABSENT],
             )
             read.absent = [guid for guid, absent in cursor.fetchall() if absent]
         cursor.execute("DROP TABLE pg_temp.listed_vm")
