@@ -42,7 +42,7 @@ test: assets chromium
 
 test-inside:
 	@$(BIN)/python manage.py collectstatic --no-input --verbosity 0
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Minutes of faults, kills and restarts under load, then the reckoning: make chaos MINUTES=10 OPERATIONS=800 SEED=3
 chaos: assets

@@ -31,6 +31,10 @@ from vplus_simulator.settings import Settings
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 connections._connections = threading.local()  # type: ignore[attr-defined]  # Django has no public way
 
+TESTS = Path(__file__).parent
+LONG = ("chaos", "crash", "end_to_end", "browser")
+"""Folders of tests that take long by themselves: begun first, so that no worker is left with one of them at the end."""
+
 PASSWORD = "correct horse battery staple"
 VPLUS_PASSWORD = "the simulator's"
 STEADY: dict[str, Any] = {
@@ -43,6 +47,12 @@ STEADY: dict[str, Any] = {
     "schedules_fire": False,
 }
 """Nothing happens by itself at some hour of the day; a test about schedules lets them fire."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first; else everything keeps its order."""
+    folders = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: folders.get(item.path.relative_to(TESTS).parts[0], len(LONG)))
 
 
 @pytest.fixture(scope="session")
