@@ -4,7 +4,7 @@ Processes take seconds to start, so a module's tests share them, and the databas
 uses machines of its own.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,17 @@ class Portal(Processes):
 
     def script(self, member: Member) -> Script:
         return Script(self.url, member.token())
+
+    def start_everything(self, senders: Sequence[str] = ("send",)) -> None:
+        """Start vPlus and all of the portal's processes, and give the machines that were read to their tenants."""
+        self.vplus.start()
+        self.start_beat()
+        self.start_worker("poll")
+        for name in senders:
+            self.start_worker("send", name)
+        self.start_web()
+        self.wait_ready("poll", *senders)
+        self.assign_what_was_read()
 
     def assign_what_was_read(self) -> None:
         """Wait for the inventory and the histories, and give the seed's machines to their tenants."""

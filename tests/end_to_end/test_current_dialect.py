@@ -14,13 +14,7 @@ WEB = "vm-alpha-web"
 def portal(start_portal: StartPortal) -> Portal:
     """Everything up; portal and vPlus speak the current dialect."""
     portal = start_portal("current")
-    portal.vplus.start()
-    portal.start_beat()
-    portal.start_worker("poll")
-    portal.start_worker("send")
-    portal.start_web()
-    portal.wait_ready("poll", "send")
-    portal.assign_what_was_read()
+    portal.start_everything()
     return portal
 
 

@@ -18,13 +18,7 @@ NEVER = "vm-alpha-new"
 @pytest.fixture(scope="module")
 def portal(start_portal: Callable[[], Portal]) -> Portal:
     portal = start_portal()
-    portal.vplus.start()
-    portal.start_beat()
-    portal.start_worker("poll")
-    portal.start_worker("send")
-    portal.start_web()
-    portal.wait_ready("poll", "send")
-    portal.assign_what_was_read()
+    portal.start_everything()
     return portal
 
 

@@ -61,13 +61,7 @@ SAYS = {
 @pytest.fixture(scope="module")
 def portal(start_portal: Callable[[], Portal]) -> Portal:
     portal = start_portal()
-    portal.vplus.start()
-    portal.start_beat()
-    portal.start_worker("poll")
-    portal.start_worker("send")
-    portal.start_web()
-    portal.wait_ready("poll", "send")
-    portal.assign_what_was_read()
+    portal.start_everything()
     eventually("the platforms are read", platforms_read)
     with every_tenant("test"):
         allow_restore_target(tenant_id=portal.cast.alpha.pk, label="Production", manager_guid="hvm-openstack")

@@ -23,14 +23,7 @@ BACK_UP = "/t/alpha/back-up/"
 def portal(start_portal: Callable[[], Portal]) -> Portal:
     """Everything up, with two workers that send: each operation has to reach vPlus once all the same."""
     portal = start_portal()
-    portal.vplus.start()
-    portal.start_beat()
-    portal.start_worker("poll")
-    portal.start_worker("send", "send-1")
-    portal.start_worker("send", "send-2")
-    portal.start_web()
-    portal.wait_ready("poll", "send-1", "send-2")
-    portal.assign_what_was_read()
+    portal.start_everything(senders=("send-1", "send-2"))
     return portal
 
 
